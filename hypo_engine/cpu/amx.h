@@ -14,6 +14,13 @@ static inline int64_t tiles(int64_t count, int64_t side)
     return (count + side - 1) / side;
 }
 
+/* GCC's intrinsics do not say which memory a tile is loaded from, so the compiler might write it later. This comes before
+ * the first load of what was just written. */
+INLINE void written(void)
+{
+    __asm__ volatile("" ::: "memory");
+}
+
 /* 32 floats rounded to the nearest bfloat16 */
 INLINE __m512i rounded(const float *from)
 {
@@ -65,11 +72,30 @@ INLINE void pack_tile(const Half *w, int64_t row, int64_t column, int64_t wide, 
             to[k / 2 * DEEP + 2 * j + k % 2] = j < wide && k < deep ? w[j * row + k * column] : 0;
 }
 
+/* to [wide, rows] = x [rows, wide] transposed, whole tiles: pairs of rows side by side, then the pairs transposed */
+static void turn(const Half *x, int64_t x_row, int64_t rows, int64_t wide, Half *to, int64_t to_row)
+{
+    for (int64_t i = 0; i < rows; i += DEEP)
+        for (int64_t j = 0; j < wide; j += SIDE) {
+            Half tile[TILE];
+            Lanes lines[SIDE];
+            pack_tile(x + i * x_row + j, 1, x_row, SIDE, DEEP, tile);
+#pragma GCC unroll 16
+            for (int line = 0; line < SIDE; line++)
+                lines[line] = (Lanes)_mm512_loadu_si512(tile + line * DEEP);
+            transpose(lines);
+#pragma GCC unroll 16
+            for (int line = 0; line < SIDE; line++)
+                _mm512_storeu_si512(to + (j + line) * to_row + i, (__m512i)lines[line]);
+        }
+}
+
 /* Every thread that uses tiles calls this first, and _tile_release in the end. */
 static void configure_tiles(void)
 {
     struct { uint8_t palette, start, reserved[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } all = {.palette = 1};
     for (int i = 0; i < 8; i++)
         all.row_bytes[i] = 64, all.rows[i] = SIDE;
+    written();
     _tile_loadconfig(&all);
 }

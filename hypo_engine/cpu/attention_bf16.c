@@ -71,6 +71,7 @@ INLINE void square(const Half *x, int64_t x_row, Packed w, int64_t depth, float 
 {
     int64_t stride = c_row * sizeof *c;
     float *below = c + SIDE * c_row;
+    written();
     if (add) {
         _tile_loadd(0, c, stride);
         _tile_loadd(1, c + SIDE, stride);
@@ -160,24 +161,6 @@ static void take(const Attention *a, const Task *t, const float *rows, int64_t c
             round_row(rows + i * a->heads * a->size, a->size, to, t->deep);
         else
             memset(to, 0, t->deep * sizeof *to);
-}
-
-/* to [deep, BLOCK] = x [padded count, deep] transposed: pairs of rows side by side, then the pairs transposed */
-static void turn(const Half *x, int64_t count, int64_t deep, Half *to)
-{
-    for (int64_t i = 0; i < count; i += DEEP)
-        for (int64_t j = 0; j < deep; j += SIDE) {
-            Half tile[TILE];
-            Lanes lines[SIDE];
-            pack_tile(x + i * deep + j, 1, deep, SIDE, DEEP, tile);
-#pragma GCC unroll 16
-            for (int line = 0; line < SIDE; line++)
-                lines[line] = (Lanes)_mm512_loadu_si512(tile + line * DEEP);
-            transpose(lines);
-#pragma GCC unroll 16
-            for (int line = 0; line < SIDE; line++)
-                _mm512_storeu_si512(to + (j + line) * BLOCK + i, (__m512i)lines[line]);
-        }
 }
 
 /* The first `count` of 16 lanes; none or all if it is out of range */
@@ -292,8 +275,8 @@ static void differentiate(const Attention *a, const Task *t)
             int64_t at = start * row + head * a->size, tall = padded(count), seen = padded(t->of.before + from + count);
             take(a, t, a->queries + at, count, t->queries);
             take(a, t, a->upstream + at, count, t->upstream);
-            turn(t->queries, tall, t->deep, t->queries_across);
-            turn(t->upstream, tall, t->deep, t->upstream_across);
+            turn(t->queries, t->deep, tall, t->deep, t->queries_across, BLOCK);
+            turn(t->upstream, t->deep, tall, t->deep, t->upstream_across, BLOCK);
             product(t->queries, t->deep, by_rows(t->key_rows, t->deep), tall, seen, t->deep / DEEP, t->weights,
                     t->room, 0);
             product(t->upstream, t->deep, by_rows(t->value_rows, t->deep), tall, seen, t->deep / DEEP, t->slopes,

@@ -6,7 +6,7 @@ bfloat16 as well.
 """
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from ctypes import Structure, c_int64, c_void_p
 from dataclasses import dataclass
 from functools import cache
@@ -24,9 +24,6 @@ TILE_DEPTH = 32
 
 _ROWS = 32
 """and their rows to a multiple of this."""
-
-_DEEPEST = 1 << 14
-"""Most terms of a sum that a packed strip of bf16_gemm.c has room for, over all terms."""
 
 
 class _Term(Structure):
@@ -55,6 +52,11 @@ class Rounded:
         return self.padded[: self.rows, : self.depth]
 
 
+def padded_shape(rows: int, depth: int) -> tuple[int, int]:
+    """The sizes of a rounded matrix with its padding, where the processor has AMX."""
+    return -(-rows // _ROWS) * _ROWS, -(-depth // TILE_DEPTH) * TILE_DEPTH
+
+
 def rounded(x: Tensor) -> Rounded:
     """Round x [rows, depth] to bfloat16."""
     rows, depth = x.shape
@@ -62,7 +64,7 @@ def rounded(x: Tensor) -> Rounded:
     if c is None:
         return Rounded(x.to(torch.bfloat16), rows, depth)
     x = x.float().contiguous()  # an expanded gradient, say, has strides of 0
-    to_rows, to_depth = -(-rows // _ROWS) * _ROWS, -(-depth // TILE_DEPTH) * TILE_DEPTH
+    to_rows, to_depth = padded_shape(rows, depth)
     padded = empty(to_rows, to_depth // 2).view(torch.bfloat16)
     c.hypo_bf16_round(
         c_void_p(x.data_ptr()),
@@ -85,30 +87,10 @@ def product(terms: Sequence[_Operands], into: Tensor | None = None) -> Tensor:
         into: Added to in place, contiguous.
     """
     c = _library()
-    for part in _parts(terms):
-        if c is None or not all(1 in w.stride() for _, w in part):
-            found = torch.stack([F.linear(x.matrix, w).float() for x, w in part]).sum(dim=0)
-            into = found if into is None else into.add_(found)
-        else:
-            into = _multiply(c, part, into)
-    assert into is not None
-    return into
-
-
-def _parts(terms: Sequence[_Operands]) -> Iterator[list[_Operands]]:
-    """The terms in groups that are not too deep for a strip, cut where one alone is."""
-    group, room = list[_Operands](), _DEEPEST
-    for x, w in terms:
-        for start in range(0, x.depth, _DEEPEST):
-            depth = min(_DEEPEST, x.depth - start)
-            padded = -(-depth // TILE_DEPTH) * TILE_DEPTH
-            if padded > room:
-                yield group
-                group, room = [], _DEEPEST
-            columns = x.padded[:, start : start + padded]
-            group.append((Rounded(columns, x.rows, depth), w[:, start : start + depth]))
-            room -= padded
-    yield group
+    if c is not None and all(1 in w.stride() for _, w in terms):
+        return _multiply(c, terms, into)
+    found = torch.stack([F.linear(x.matrix, w).float() for x, w in terms]).sum(dim=0)
+    return found if into is None else into.add_(found)
 
 
 def _multiply(c: ctypes.CDLL, terms: Sequence[_Operands], into: Tensor | None) -> Tensor:

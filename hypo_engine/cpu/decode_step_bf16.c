@@ -66,6 +66,7 @@ static Input input(const Routes *routes, const Lora *const *loras, int count, in
  * pairs */
 INLINE void add_tiles(const Half *w, int64_t stride, const Half *x, int64_t depth, const int two)
 {
+    written();
     for (int64_t k = 0; k < depth; k += DEEP) {
         _tile_loadd(4, w + k, stride * sizeof *w);
         _tile_loadd(5, x + k * SIDE, DEEP * sizeof *x);
@@ -81,6 +82,7 @@ INLINE void add_tiles(const Half *w, int64_t stride, const Half *x, int64_t dept
 INLINE void add_four(const Half *w, int64_t stride, const Half *x, int64_t depth)
 {
     const int64_t row = stride * sizeof *w;
+    written();
     for (int64_t k = 0; k < depth; k += DEEP) {
         _tile_loadd(4, x + k * SIDE, DEEP * sizeof *x);
         _tile_loadd(5, w + k, row);

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hypo_engine.cpu.bf16_gemm import Rounded, product, rounded
+from hypo_engine.cpu import lora_bf16
+from hypo_engine.cpu.lora_bf16 import Adapted
 from hypo_engine.forward.mixed import MixedLinear
 from hypo_engine.forward.peft_layers import ReplacedLayers, adapted_layers
 from hypo_engine.forward.rematerialize import Recipe, recipe_of
@@ -50,10 +51,10 @@ class MixedLoraLayer:
         """The adapter's matrices; None while it is off."""
         return LowRank(self.a, self.b, self.scale) if self.on else None
 
-    def narrow(self) -> tuple[Tensor, Tensor]:
-        """A, and B times the scale, in bfloat16."""
-        with torch.no_grad():
-            return self.a.to(torch.bfloat16), (self.b * self.scale).to(torch.bfloat16)
+    def adapted(self) -> Adapted:
+        """The layer's numbers; without its adapter while that is off."""
+        base, own = self.base, (self.a, self.b, self.scale) if self.on else ()
+        return Adapted(base.weight, base.bias, *own)
 
 
 class _Joint:
@@ -86,17 +87,12 @@ def _run(parts: Sequence[MixedLoraLayer], x: Tensor) -> tuple[Tensor, ...]:
 
 def _forward(parts: Sequence[MixedLoraLayer], x: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Each layer's output, and x A^T in bfloat16 if its adapter is on."""
-    narrow = rounded(x.reshape(-1, x.shape[-1]))
-    for part in parts:
-        terms, down = [(narrow, part.base.weight)], None
-        if part.on:
-            a, b = part.narrow()
-            down = rounded(product([(narrow, a)]))
-            terms.append((down, b))
-        y = product(terms)
-        if part.base.bias is not None:
-            y.add_(part.base.bias)
-        yield y.view(*x.shape[:-1], -1), None if down is None else down.padded
+    for y, down in lora_bf16.forward(_rows(x), [part.adapted() for part in parts]):
+        yield y.view(*x.shape[:-1], -1), down
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.reshape(-1, x.shape[-1])
 
 
 class _LowRankLinear(torch.autograd.Function):
@@ -117,15 +113,11 @@ class _LowRankLinear(torch.autograd.Function):
         parts, count = ctx.parts, len(ctx.parts)
         saved = ctx.saved_tensors
         downs, x = saved[2 * count : 3 * count], ctx.make(*saved[3 * count :])
-        narrow = rounded(x.reshape(-1, x.shape[-1]))
-        terms, of_a, of_b = list[tuple[Rounded, Tensor]](), list[Tensor](), list[Tensor]()
-        for part, down, given in zip(parts, downs, upstream, strict=True):
-            a, b = part.narrow()
-            above = rounded(given.reshape(-1, given.shape[-1]))
-            up = product([(above, b.t())])
-            of_a.append(product([(rounded(up.t().contiguous()), narrow.matrix.t())]))
-            through = down[: narrow.rows, : len(a)].t().float().contiguous()
-            of_b.append((product([(rounded(through), above.matrix.t())]) * part.scale).t())
-            terms += [(above, part.base.weight.t()), (rounded(up), a.t())]
-        of_x = product(terms).view(x.shape) if ctx.needs_input_grad[0] else None
-        return of_x, None, None, *of_a, *of_b
+        of_x, of_a, of_b = lora_bf16.gradients(
+            _rows(x),
+            [part.adapted() for part in parts],
+            downs,
+            [_rows(given) for given in upstream],
+            of_input=ctx.needs_input_grad[0],
+        )
+        return None if of_x is None else of_x.view(x.shape), None, None, *of_a, *of_b

@@ -132,7 +132,7 @@ def test_prompts_in_the_same_row(half: bool) -> None:
     upstream = random(*whole.shape, seed=9)
     exact = [x.detach().double().requires_grad_() for x in row]
     lengths, seen = prompts + answers, [(0, 0), (0, 0), *places]
-    expected = plain(*exact, (exact[1], exact[2]), lengths, seen, 0.2)
+    expected = plain(exact[0], exact[1], exact[2], (exact[1], exact[2]), lengths, seen, 0.2)
     wanted = torch.autograd.grad(expected, exact, upstream.double())
     for ours, theirs in zip(torch.autograd.grad(whole, row, upstream), wanted, strict=True):
         assert (ours.double() - theirs).norm() < (0.01 if half and is_fast() else 1e-5) * theirs.norm()

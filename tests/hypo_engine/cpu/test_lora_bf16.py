@@ -1,0 +1,151 @@
+"""Groups of bfloat16 layers with float32 adapters: against float64, and against their products one by one."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from hypo_engine.cpu import bf16_gemm, lora_bf16
+from hypo_engine.cpu.lora_bf16 import Adapted
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def group(ins: int, layers: Sequence[tuple[int, int]], *, bias: bool = False) -> list[Adapted]:
+    """Layers of these outputs and ranks."""
+    return [
+        Adapted(
+            random(outs, ins, seed=seed).bfloat16(),
+            random(outs, seed=50) if bias else None,
+            *((random(rank, ins, seed=seed + 10), random(outs, rank, seed=seed + 20), 0.5) if rank else ()),
+        )
+        for seed, (outs, rank) in enumerate(layers)
+    ]
+
+
+def absolute(layer: Adapted) -> Adapted:
+    bias, a, b = (None if x is None else x.abs() for x in (layer.bias, layer.a, layer.b))
+    return Adapted(layer.weight.abs(), bias, a, b, layer.scale)
+
+
+def output(x: Tensor, layer: Adapted, ab: Sequence[Tensor] = ()) -> Tensor:
+    """The formula in float64."""
+    y = x @ layer.weight.double().t()
+    if ab:
+        y = y + x @ ab[0].t() @ ab[1].t() * layer.scale
+    return y if layer.bias is None else y + layer.bias.double()
+
+
+def exactly(x: Tensor, layers: Sequence[Adapted], upstream: Sequence[Tensor]) -> list[Tensor]:
+    """Outputs, and gradients of x, of each A and of each B, in float64."""
+    exact = x.double().requires_grad_()
+    ab = [[m.double().requires_grad_() for m in (each.a, each.b) if m is not None] for each in layers]
+    outputs = [output(exact, layer, own) for layer, own in zip(layers, ab, strict=True)]
+    leaves = [exact, *(own[0] for own in ab), *(own[1] for own in ab)]
+    return [*outputs, *torch.autograd.grad(outputs, leaves, [each.double() for each in upstream])]
+
+
+def near(found: Tensor, expected: Tensor, terms: Tensor) -> None:
+    """Within a few bfloat16 roundings of the absolute values of what is summed."""
+    assert found.dtype == torch.float32
+    assert (found.double() - expected).norm() <= 0.02 * terms.norm()
+
+
+@pytest.fixture(params=["machine", "products"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As this machine computes, and by products one by one, as it would without lora_bf16.c."""
+    if request.param == "products":
+        monkeypatch.setattr(lora_bf16, "_library", lambda *_: None)
+
+
+SIZES = st.tuples(st.integers(1, 70), st.integers(1, 130))
+LAYERS = st.lists(st.tuples(st.integers(1, 80), st.integers(1, 40)), min_size=1, max_size=3)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sizes=SIZES, layers=LAYERS, bias=st.booleans(), threads=st.integers(1, 3))
+def test_outputs_and_gradients(
+    way: None, sizes: tuple[int, int], layers: list[tuple[int, int]], bias: bool, threads: int
+) -> None:
+    rows, ins = sizes
+    x, given_layers = random(rows, ins, seed=99), group(ins, layers, bias=bias)
+    upstream = [random(rows, outs, seed=70 + i) for i, (outs, _) in enumerate(layers)]
+    expected = exactly(x, given_layers, upstream)
+    terms = exactly(x.abs(), [absolute(each) for each in given_layers], [each.abs() for each in upstream])
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found, downs = zip(*lora_bf16.forward(x, given_layers), strict=True)
+        of_x, of_a, of_b = lora_bf16.gradients(x, given_layers, downs, upstream, of_input=True)
+        without, *_ = lora_bf16.gradients(x, given_layers, downs, upstream, of_input=False)
+    finally:
+        torch.set_num_threads(before)
+    assert without is None
+    assert of_x is not None
+    for ours, theirs, sizes_of in zip((*found, of_x, *of_a, *of_b), expected, terms, strict=True):
+        near(ours, theirs, sizes_of)
+
+
+@pytest.mark.skipif(not bf16_gemm.is_fast(), reason="lora_bf16.c needs AMX")
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("rows", [1, 32, 70])
+def test_one_call_gives_the_bits_of_its_products(
+    rows: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, layers = random(rows, 130), group(130, [(33, 16), (64, 4), (5, 40)])
+    upstream = [random(rows, len(layer.weight), seed=7) for layer in layers]
+
+    def all_of_it() -> list[Tensor]:
+        found, downs = zip(*lora_bf16.forward(x, layers), strict=True)
+        of_x, of_a, of_b = lora_bf16.gradients(x, layers, downs, upstream, of_input=True)
+        assert of_x is not None
+        return [*found, of_x, *of_a, *of_b]
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        together = all_of_it()
+        monkeypatch.setattr(lora_bf16, "_library", lambda *_: None)
+        one_by_one = all_of_it()
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(*pair) for pair in zip(together, one_by_one, strict=True))
+
+
+def test_an_adapter_of_zeros_changes_no_bit(way: None) -> None:
+    x, (layer,) = random(40, 64), group(64, [(48, 16)], bias=True)
+    zero = Adapted(layer.weight, layer.bias, layer.a, torch.zeros(48, 16), 2.0)
+    alone = Adapted(layer.weight, layer.bias)
+    ((adapted, _),), ((base, down),) = (lora_bf16.forward(x, [each]) for each in (zero, alone))
+    assert torch.equal(adapted, base)
+    assert down is None
+
+
+def both(x: Tensor, layer: Adapted) -> list[tuple[Tensor, Adapted]]:
+    return [(x, layer), (x.abs(), absolute(layer))]
+
+
+def test_more_layers_than_the_kernel_has_room_for(way: None) -> None:
+    x, layers = random(5, 32), group(32, [(7, 2)] * 9)
+    for (found, _), layer in zip(lora_bf16.forward(x, layers), layers, strict=True):
+        near(found, *(exactly(each, [own], [torch.zeros(5, 7)])[0] for each, own in both(x, layer)))
+
+
+def test_other_strides(way: None) -> None:
+    """Inputs and gradients that are not contiguous, and an expanded gradient."""
+    x, layers = random(64, 20).t(), group(64, [(12, 3)])
+    ((_, down),) = lora_bf16.forward(x, layers)
+    assert down is not None
+    upstream = torch.ones(1, 1).expand(20, 12)
+    found = lora_bf16.gradients(x, layers, [down], [upstream], of_input=True)
+    expected = lora_bf16.gradients(x.contiguous(), layers, [down], [upstream.contiguous()], of_input=True)
+    assert found[0] is not None
+    assert expected[0] is not None
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[2][0], expected[2][0])
