@@ -40,7 +40,8 @@ void hypo_bf16_product(const Term *terms, int count, int64_t rows, int64_t outs,
 #pragma omp parallel num_threads(threads)
     {
         configure_tiles();
-        products(terms, count, part_of(rows, outs, omp_get_thread_num(), omp_get_num_threads()), y, y_row, add);
+        Part part = part_of(rows, outs, omp_get_thread_num(), omp_get_num_threads());
+        products(terms, count, part, (Output){y, 0, y_row}, add);
         _tile_release();
     }
 }

@@ -71,29 +71,44 @@ INLINE void sums(const int tall, const Term *terms, int count, int64_t top, cons
     }
 }
 
-/* The same for any part of y [rows, wide] of at most [2 SIDE, 2 SIDE] */
-static void block(const Term *terms, int count, int64_t top, int64_t rows, int64_t wide, const Half *w, float *y,
-                  int64_t y_row, int add)
+/* Where sums go: to y in float32, or rounded to `narrow`, whose rows are padded with zeros to whole pairs of tiles. */
+typedef struct {
+    float *y;
+    Half *narrow;
+    int64_t row; /* elements from a row to the next */
+} Output;
+
+static inline Output shifted(Output to, int64_t row, int64_t column)
 {
-    const int whole = wide == 2 * SIDE && (rows == SIDE || rows == 2 * SIDE);
-    float edge[2 * SIDE][2 * SIDE], *to = whole ? y : edge[0];
-    int64_t stride = whole ? y_row : 2 * SIDE;
+    int64_t offset = row * to.row + column;
+    return (Output){to.y ? to.y + offset : 0, to.narrow ? to.narrow + offset : 0, to.row};
+}
+
+/* The same for any part of an output of at most [2 SIDE, 2 SIDE] */
+static void block(const Term *terms, int count, int64_t top, int64_t rows, int64_t wide, const Half *w, Output to,
+                  int add)
+{
+    const int whole = to.y && wide == 2 * SIDE && (rows == SIDE || rows == 2 * SIDE);
+    float edge[2 * SIDE][2 * SIDE];
+    Output direct = whole ? to : (Output){edge[0], 0, 2 * SIDE};
     for (int64_t i = 0; i < rows && add && !whole; i++)
-        memcpy(edge[i], y + i * y_row, wide * sizeof *y);
+        memcpy(edge[i], to.y + i * to.row, wide * sizeof *to.y);
     if (rows > SIDE)
-        sums(2, terms, count, top, w, to, stride * sizeof *y, add);
+        sums(2, terms, count, top, w, direct.y, direct.row * sizeof(float), add);
     else
-        sums(1, terms, count, top, w, to, stride * sizeof *y, add);
-    for (int64_t i = 0; i < rows && !whole; i++)
-        memcpy(y + i * y_row, edge[i], wide * sizeof *y);
+        sums(1, terms, count, top, w, direct.y, direct.row * sizeof(float), add);
+    for (int64_t i = 0; i < 2 * SIDE && to.narrow; i++)
+        _mm512_storeu_si512(to.narrow + i * to.row, i < rows ? rounded(edge[i]) : _mm512_setzero_si512());
+    for (int64_t i = 0; i < rows && to.y && !whole; i++)
+        memcpy(to.y + i * to.row, edge[i], wide * sizeof *to.y);
 }
 
 typedef struct { /* columns [left, right) and rows [top, bottom) of a matrix */
     int64_t left, right, top, bottom;
 } Part;
 
-/* A part of y; depths are at most STRIP / (2 SIDE) in sum. */
-static void product(const Term *terms, int count, Part part, float *y, int64_t y_row, int add)
+/* A part of an output; depths are at most DEEPEST in sum. */
+static void product(const Term *terms, int count, Part part, Output to, int add)
 {
     static _Thread_local Half strip[STRIP] __attribute__((aligned(64)));
     int64_t deep = 0;
@@ -107,7 +122,7 @@ static void product(const Term *terms, int count, Part part, float *y, int64_t y
         for (int64_t i = part.top; i < part.bottom; i += 2 * SIDE)
             for (int64_t j = begin; j < end; j += 2 * SIDE)
                 block(terms, count, i, least(2 * SIDE, part.bottom - i), least(2 * SIDE, end - j),
-                      strip + (j - begin) * deep, y + i * y_row + j, y_row, add);
+                      strip + (j - begin) * deep, shifted(to, i, j), add);
     }
 }
 
@@ -129,8 +144,9 @@ static Part part_of(int64_t rows, int64_t outs, int64_t me, int64_t all)
     return part;
 }
 
-/* A part of y = or += the sum of the terms, in groups that are not too deep for a strip */
-static void products(const Term *terms, int count, Part part, float *y, int64_t y_row, int add)
+/* A part of an output = or += the sum of the terms, in groups that are not too deep for a strip. Only one group can be
+ * rounded. */
+static void products(const Term *terms, int count, Part part, Output to, int add)
 {
     Term group[MOST];
     int size = 0;
@@ -140,10 +156,10 @@ static void products(const Term *terms, int count, Part part, float *y, int64_t 
             Term t = terms[term];
             t.x += from, t.w += from * t.w_column, t.depth = least(DEEPEST, t.depth - from);
             if (size == MOST || tiles(t.depth, DEEP) * DEEP > room) {
-                product(group, size, part, y, y_row, add);
+                product(group, size, part, to, add);
                 size = 0, room = DEEPEST, add = 1;
             }
             group[size++] = t, room -= tiles(t.depth, DEEP) * DEEP;
         }
-    product(group, size, part, y, y_row, add);
+    product(group, size, part, to, add);
 }

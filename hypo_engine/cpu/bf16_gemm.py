@@ -52,11 +52,6 @@ class Rounded:
         return self.padded[: self.rows, : self.depth]
 
 
-def padded_shape(rows: int, depth: int) -> tuple[int, int]:
-    """The sizes of a rounded matrix with its padding, where the processor has AMX."""
-    return -(-rows // _ROWS) * _ROWS, -(-depth // TILE_DEPTH) * TILE_DEPTH
-
-
 def rounded(x: Tensor) -> Rounded:
     """Round x [rows, depth] to bfloat16."""
     rows, depth = x.shape
@@ -64,16 +59,21 @@ def rounded(x: Tensor) -> Rounded:
     if c is None:
         return Rounded(x.to(torch.bfloat16), rows, depth)
     x = x.float().contiguous()  # an expanded gradient, say, has strides of 0
-    to_rows, to_depth = padded_shape(rows, depth)
-    padded = empty(to_rows, to_depth // 2).view(torch.bfloat16)
+    found = unset(rows, depth)
     c.hypo_bf16_round(
         c_void_p(x.data_ptr()),
         *(c_int64(size) for size in (x.stride(0), rows, depth)),
-        c_void_p(padded.data_ptr()),
-        *(c_int64(size) for size in (to_rows, to_depth)),
+        c_void_p(found.padded.data_ptr()),
+        *(c_int64(size) for size in found.padded.shape),
         torch.get_num_threads(),
     )
-    return Rounded(padded, rows, depth)
+    return found
+
+
+def unset(rows: int, depth: int) -> Rounded:
+    """A matrix whose numbers are still to be written, padding included."""
+    to_rows, to_depth = -(-rows // _ROWS) * _ROWS, -(-depth // TILE_DEPTH) * TILE_DEPTH
+    return Rounded(empty(to_rows, to_depth // 2).view(torch.bfloat16), rows, depth)
 
 
 _Operands = tuple[Rounded, Tensor]

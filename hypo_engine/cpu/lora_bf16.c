@@ -19,16 +19,20 @@ typedef struct {
     const float *a, *b;        /* [rank, depth] and [outs, rank]; not read if the rank is 0 */
     int64_t outs, rank;
     float scale;
-    float *y;                  /* [rows, outs] */
+    float *y;                  /* [rows, outs], or rounded: */
+    Half *y_narrow;            /* [padded rows, padded outs]; it takes no bias */
     Half *down;                /* x A^T, [padded rows, padded rank]; the backward pass reads it */
-    const float *upstream;     /* [rows, outs]; from here on for the backward pass only */
+    const float *upstream;     /* [rows, outs], or rounded; from here on for the backward pass only */
+    const Half *upstream_narrow;
     float *of_a, *of_b;
 } Layer;
 
 typedef struct {
     int64_t rows, depth, count;
-    const float *x;            /* [rows, depth] */
-    float *of_x;               /* null if it is not wanted */
+    const float *x;            /* [rows, depth], or rounded and padded: */
+    const Half *x_narrow;
+    float *of_x;               /* null if it is not wanted, or only rounded and padded: */
+    Half *of_x_narrow;
     const Layer *layers;
     float *workspace;
 } Group;
@@ -36,14 +40,15 @@ typedef struct {
 /* The workspace: rounded copies, padded to whole tiles, and sums. */
 typedef struct {
     int64_t rows, depth, ranks, widest; /* padded; all layers' ranks, and the widest */
-    Half *x;                    /* [rows, depth] */
+    const Half *x;              /* [rows, depth] */
     Half *a;                    /* [ranks, depth] */
     Half *up_across, *down_across; /* [ranks, rows]: (upstream B)^T and (x A^T)^T of all layers */
     float *sums;                /* [rows, widest] */
     float *of_a;                /* [ranks, depth] */
     struct {
         int64_t outs, rank, from; /* padded; where its rank begins among all */
-        Half *b, *upstream, *up;  /* scale B [outs, rank]; [rows, outs]; upstream times scale B [rows, rank] */
+        const Half *upstream;     /* [rows, outs] */
+        Half *b, *up;             /* scale B [outs, rank], and the upstream gradient times it, [rows, rank] */
         float *of_b;              /* [rank, outs] */
     } layers[MOST / 2];
 } Room;
@@ -66,16 +71,21 @@ static int64_t lay_out(const Group *g, Room *r, int backward)
         r->widest = rank > r->widest ? rank : r->widest;
         PLACE(layers[i].b, wide * rank / 2);
         if (backward) {
-            PLACE(layers[i].upstream, r->rows * wide / 2);
+            PLACE(layers[i].upstream, layer->upstream_narrow ? 0 : r->rows * wide / 2);
             PLACE(layers[i].up, r->rows * rank / 2);
             PLACE(layers[i].of_b, rank * wide);
         }
     }
-    PLACE(x, r->rows * r->depth / 2), PLACE(a, r->ranks * r->depth / 2), PLACE(sums, r->rows * r->widest);
+    PLACE(x, g->x_narrow ? 0 : r->rows * r->depth / 2), PLACE(a, r->ranks * r->depth / 2), PLACE(sums, r->rows * r->widest);
     if (backward) {
         PLACE(up_across, r->ranks * r->rows / 2), PLACE(down_across, r->ranks * r->rows / 2);
         PLACE(of_a, r->ranks * r->depth);
+        for (int64_t i = 0; i < g->count; i++)
+            if (g->layers[i].upstream_narrow)
+                r->layers[i].upstream = g->layers[i].upstream_narrow;
     }
+    if (g->x_narrow)
+        r->x = g->x_narrow;
     return next - g->workspace;
 }
 
@@ -122,14 +132,15 @@ static void round_adapters(const Group *g, const Room *r, int64_t me, int64_t al
 static void narrow_product(const Room *r, Term term, int64_t rows, int64_t rank, Part part, Half *to)
 {
     part.left = 0, part.right = rank;
-    products(&term, 1, part, r->sums, r->widest, 0);
+    products(&term, 1, part, (Output){r->sums, 0, r->widest}, 0);
     round_rows(r->sums, r->widest, rank, part, rows, to, rank);
 }
 
 static void forward(const Group *g, const Room *r, int64_t me, int64_t all)
 {
     Part mine = rows_of(g->rows, 0, me, all);
-    round_rows(g->x, g->depth, g->depth, mine, g->rows, r->x, r->depth);
+    if (g->x)
+        round_rows(g->x, g->depth, g->depth, mine, g->rows, (Half *)r->x, r->depth);
     round_adapters(g, r, me, all);
 #pragma omp barrier
     for (int64_t i = 0; i < g->count; i++) {
@@ -145,7 +156,8 @@ static void forward(const Group *g, const Room *r, int64_t me, int64_t all)
         Part part = part_of(g->rows, layer->outs, me, all);
         Term terms[2] = {{r->x, layer->weight, r->depth, g->depth, 1, g->depth},
                          {layer->down, r->layers[i].b, rank, rank, 1, rank}};
-        products(terms, rank ? 2 : 1, part, layer->y, layer->outs, 0);
+        Output to = {layer->y, layer->y_narrow, layer->y ? layer->outs : r->layers[i].outs};
+        products(terms, rank ? 2 : 1, part, to, 0);
         for (int64_t row = part.top; layer->bias && row < part.bottom; row++)
             for (int64_t j = part.left; j < part.right; j++)
                 layer->y[row * layer->outs + j] += layer->bias[j];
@@ -157,7 +169,7 @@ static void adapter_gradients(const Group *g, const Room *r, int64_t me, int64_t
 {
     Term of_a = {r->up_across, r->x, r->rows, 1, r->depth, r->rows};
     Part part = part_of(r->ranks, g->depth, me, all);
-    products(&of_a, 1, part, r->of_a, r->depth, 0);
+    products(&of_a, 1, part, (Output){r->of_a, 0, r->depth}, 0);
     for (int64_t i = 0; i < g->count; i++) {
         const Layer *layer = g->layers + i;
         int64_t from = r->layers[i].from, wide = r->layers[i].outs;
@@ -170,7 +182,7 @@ static void adapter_gradients(const Group *g, const Room *r, int64_t me, int64_t
         if (!layer->rank || some.top == some.bottom)
             continue;
         some.bottom = layer->rank;
-        products(&of_b, 1, some, r->layers[i].of_b, wide, 0);
+        products(&of_b, 1, some, (Output){r->layers[i].of_b, 0, wide}, 0);
         for (int64_t j = some.left; j < some.right; j++)
             for (int64_t k = 0; k < layer->rank; k++)
                 layer->of_b[j * layer->rank + k] = layer->scale * r->layers[i].of_b[k * wide + j];
@@ -181,11 +193,13 @@ static void backward(const Group *g, const Room *r, int64_t me, int64_t all)
 {
     Part mine = rows_of(g->rows, 0, me, all);
     int64_t height = mine.bottom == g->rows ? r->rows - mine.top : mine.bottom - mine.top;
-    round_rows(g->x, g->depth, g->depth, mine, g->rows, r->x, r->depth);
+    if (g->x)
+        round_rows(g->x, g->depth, g->depth, mine, g->rows, (Half *)r->x, r->depth);
     round_adapters(g, r, me, all);
     for (int64_t i = 0; i < g->count; i++)
-        round_rows(g->layers[i].upstream, g->layers[i].outs, g->layers[i].outs, mine, g->rows, r->layers[i].upstream,
-                   r->layers[i].outs);
+        if (g->layers[i].upstream)
+            round_rows(g->layers[i].upstream, g->layers[i].outs, g->layers[i].outs, mine, g->rows,
+                       (Half *)r->layers[i].upstream, r->layers[i].outs);
 #pragma omp barrier
     for (int64_t i = 0; i < g->count; i++) {
         int64_t rank = r->layers[i].rank, wide = r->layers[i].outs, at = r->layers[i].from * r->rows + mine.top;
@@ -198,7 +212,7 @@ static void backward(const Group *g, const Room *r, int64_t me, int64_t all)
     }
 #pragma omp barrier
     adapter_gradients(g, r, me, all);
-    if (!g->of_x)
+    if (!g->of_x && !g->of_x_narrow)
         return;
     Term terms[MOST];
     int count = 0;
@@ -208,7 +222,8 @@ static void backward(const Group *g, const Room *r, int64_t me, int64_t all)
         if (rank)
             terms[count++] = (Term){r->layers[i].up, r->a + r->layers[i].from * r->depth, rank, 1, r->depth, rank};
     }
-    products(terms, count, part_of(g->rows, g->depth, me, all), g->of_x, g->depth, 0);
+    Output to = {g->of_x, g->of_x_narrow, g->of_x ? g->depth : r->depth};
+    products(terms, count, part_of(g->rows, g->depth, me, all), to, 0);
 }
 
 static void run(const Group *g, int is_backward, int threads)

@@ -14,12 +14,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hypo_engine.cpu.bf16_gemm import Rounded, is_fast, padded_shape, product, rounded
+from hypo_engine.cpu.bf16_gemm import TILE_DEPTH, Rounded, is_fast, product, rounded, unset
 from hypo_engine.cpu.compiler import compiled
 from hypo_engine.cpu.pool import empty
 
 _MOST = 8
 """Layers of a group that lora_bf16.c has room for."""
+
+_DEEPEST = 1 << 14
+"""Terms of a sum that bf16_gemm.h computes in one go."""
 
 
 class _Layer(Structure):
@@ -27,14 +30,17 @@ class _Layer(Structure):
         *((name, c_void_p) for name in ("weight", "bias", "a", "b")),
         *((name, c_int64) for name in ("outs", "rank")),
         ("scale", c_float),
-        *((name, c_void_p) for name in ("y", "down", "upstream", "of_a", "of_b")),
+        *(
+            (name, c_void_p)
+            for name in ("y", "y_narrow", "down", "upstream", "upstream_narrow", "of_a", "of_b")
+        ),
     ]
 
 
 class _Group(Structure):
     _fields_ = [
         *((name, c_int64) for name in ("rows", "depth", "count")),
-        *((name, c_void_p) for name in ("x", "of_x", "layers", "workspace")),
+        *((name, c_void_p) for name in ("x", "x_narrow", "of_x", "of_x_narrow", "layers", "workspace")),
     ]
 
 
@@ -70,38 +76,24 @@ class Adapted:
         return [x for x in (self.bias, self.a, self.b) if x is not None]
 
 
+Downs = Sequence[Tensor | None]
+"""x A^T of each layer in bfloat16, from the forward pass for the backward pass; None without an adapter."""
+
+
 @torch.no_grad()
-def forward(x: Tensor, layers: Sequence[Adapted]) -> list[tuple[Tensor, Tensor | None]]:
-    """Each layer's output [rows, outs] for x [rows, ins], and x A^T in bfloat16 for :func:`gradients`."""
-    c = _library(x, layers)
-    if c is None:
+def forward(x: Tensor, layers: Sequence[Adapted]) -> tuple[list[Tensor], Downs]:
+    """Each layer's output [rows, outs] for x [rows, ins], and what :func:`gradients` takes."""
+    if _library(layers, x) is None:
         narrow = rounded(x)
-        return [_one(narrow, layer) for layer in layers]
-    found = [
-        (
-            empty(len(x), len(layer.weight)),
-            torch.empty(padded_shape(len(x), layer.rank), dtype=torch.bfloat16) if layer.rank else None,
-        )
-        for layer in layers
-    ]
-    x = x.contiguous()
-    _run(
-        c,
-        "forward",
-        x,
-        [_struct(layer, y=y, down=down) for layer, (y, down) in zip(layers, found, strict=True)],
-    )
-    return found
+        found, downs = zip(*(_one(narrow, layer) for layer in layers), strict=True)
+        return list(found), downs
+    outputs = [empty(len(x), len(layer.weight)) for layer in layers]
+    return outputs, write_outputs(x.contiguous(), layers, outputs)
 
 
 @torch.no_grad()
 def gradients(
-    x: Tensor,
-    layers: Sequence[Adapted],
-    downs: Sequence[Tensor],
-    upstream: Sequence[Tensor],
-    *,
-    of_input: bool,
+    x: Tensor, layers: Sequence[Adapted], downs: Downs, upstream: Sequence[Tensor], *, of_input: bool
 ) -> tuple[Tensor | None, list[Tensor], list[Tensor]]:
     """The gradients of x (if ``of_input``), of each A and of each B; every layer has an adapter.
 
@@ -110,30 +102,73 @@ def gradients(
         downs: What :func:`forward` returned beside the outputs.
         upstream: The outputs' gradients, [rows, outs].
     """
-    c = _library(x, layers)
-    if c is None:
+    if _library(layers, x) is None:
         return _gradients(x, layers, downs, upstream, of_input=of_input)
-    x, given = x.contiguous(), [each.float().contiguous() for each in upstream]
     of_x = empty(*x.shape) if of_input else None
-    of_ab = [(torch.empty_like(layer.a), torch.empty_like(layer.b)) for layer in layers]  # type: ignore[arg-type]
+    return of_x, *write_gradients(x.contiguous(), layers, downs, upstream, of_x)
+
+
+Matrix = Tensor | Rounded
+"""A contiguous float32 matrix, or a rounded one."""
+
+
+def write_outputs(x: Matrix, layers: Sequence[Adapted], outputs: Sequence[Matrix]) -> Downs:
+    """As :func:`forward` where :func:`takes_rounded`, into the matrices given."""
+    rows = x.rows if isinstance(x, Rounded) else len(x)
+    downs = [unset(rows, layer.rank).padded if layer.rank else None for layer in layers]
     structs = [
-        _struct(layer, down=down, upstream=each, of_a=of_a, of_b=of_b)
-        for layer, down, each, (of_a, of_b) in zip(layers, downs, given, of_ab, strict=True)
+        _struct(layer, y=found, down=down) for layer, found, down in zip(layers, outputs, downs, strict=True)
     ]
-    _run(c, "backward", x, structs, of_x)
-    return of_x, [of_a for of_a, _ in of_ab], [of_b for _, of_b in of_ab]
+    _run("forward", layers, x, structs)
+    return downs
 
 
-def _struct(layer: Adapted, **others: Tensor | None) -> _Layer:
-    named = {"weight": layer.weight, "bias": layer.bias, "a": layer.a, "b": layer.b} | others
-    given = {name: tensor.data_ptr() for name, tensor in named.items() if tensor is not None}
+def write_gradients(
+    x: Matrix, layers: Sequence[Adapted], downs: Downs, upstream: Sequence[Matrix], of_x: Matrix | None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """As :func:`gradients` where :func:`takes_rounded`; ``of_x``: where the gradient of x goes, or None."""
+    given = [each if isinstance(each, Rounded) else each.float().contiguous() for each in upstream]
+    of_a = [torch.empty_like(layer.a) for layer in layers if layer.a is not None]
+    of_b = [torch.empty_like(layer.b) for layer in layers if layer.b is not None]
+    structs = [
+        _struct(layer, down=down, upstream=each, of_a=to_a, of_b=to_b)
+        for layer, down, each, to_a, to_b in zip(layers, downs, given, of_a, of_b, strict=True)
+    ]
+    _run("backward", layers, x, structs, of_x)
+    return of_a, of_b
+
+
+def takes_rounded(layers: Sequence[Adapted]) -> bool:
+    """Whether the functions that write, which take and give rounded matrices, serve these layers."""
+    deep = [size + TILE_DEPTH + layer.rank for layer in layers for size in layer.weight.shape]
+    plain = all(layer.bias is None for layer in layers)
+    return plain and max(deep) <= _DEEPEST and _library(layers) is not None
+
+
+def _struct(layer: Adapted, **others: Matrix | None) -> _Layer:
+    given = _pointers(weight=layer.weight, bias=layer.bias, a=layer.a, b=layer.b, **others)
     return _Layer(outs=len(layer.weight), rank=layer.rank, scale=layer.scale, **given)
 
 
-def _run(c: ctypes.CDLL, way: str, x: Tensor, layers: Sequence[_Layer], of_x: Tensor | None = None) -> None:
-    array = (_Layer * len(layers))(*layers)
-    group = _Group(*x.shape, len(layers), x.data_ptr(), of_x.data_ptr() if of_x is not None else None)
-    group.layers = ctypes.addressof(array)
+def _pointers(**matrices: Matrix | None) -> dict[str, int]:
+    """The addresses of matrices by name; rounded ones have members of their own."""
+    return {
+        f"{name}_narrow" if isinstance(matrix, Rounded) else name: (
+            matrix.padded if isinstance(matrix, Rounded) else matrix
+        ).data_ptr()
+        for name, matrix in matrices.items()
+        if matrix is not None
+    }
+
+
+def _run(
+    way: str, layers: Sequence[Adapted], x: Matrix, structs: Sequence[_Layer], of_x: Matrix | None = None
+) -> None:
+    c = _library(layers)
+    assert c is not None
+    array = (_Layer * len(structs))(*structs)
+    rows, depth = (x.rows, x.depth) if isinstance(x, Rounded) else x.shape
+    group = _Group(rows, depth, len(structs), layers=ctypes.addressof(array), **_pointers(x=x, of_x=of_x))
     measure = c.hypo_lora_workspace
     measure.restype = c_int64
     workspace = empty(measure(byref(group), int(way == "backward")))
@@ -156,7 +191,7 @@ def _one(narrow: Rounded, layer: Adapted) -> tuple[Tensor, Tensor | None]:
 def _gradients(
     x: Tensor,
     layers: Sequence[Adapted],
-    downs: Sequence[Tensor],
+    downs: Downs,
     upstream: Sequence[Tensor],
     *,
     of_input: bool,
@@ -165,6 +200,7 @@ def _gradients(
     terms, of_a, of_b = list[tuple[Rounded, Tensor]](), list[Tensor](), list[Tensor]()
     for layer, down, given in zip(layers, downs, upstream, strict=True):
         a, b = layer.narrow()
+        assert down is not None
         above = rounded(given)
         up = product([(above, b.t())])
         of_a.append(product([(rounded(up.t().contiguous()), narrow.matrix.t())]))
@@ -174,13 +210,12 @@ def _gradients(
     return product(terms) if of_input else None, of_a, of_b
 
 
-def _library(x: Tensor, layers: Sequence[Adapted]) -> ctypes.CDLL | None:
-    if not is_fast() or len(layers) > _MOST or x.dtype != torch.float32 or not len(x):
+def _library(layers: Sequence[Adapted], x: Tensor | None = None) -> ctypes.CDLL | None:
+    if not is_fast() or len(layers) > _MOST or (x is not None and (x.dtype != torch.float32 or not len(x))):
         return None
-    if not all(layer.weight.is_contiguous() for layer in layers) or not all(
-        tensor.dtype == torch.float32 and tensor.is_contiguous()
-        for layer in layers
-        for tensor in layer.tensors()
-    ):
+    others = [tensor for layer in layers for tensor in layer.tensors()]
+    fits = [tensor.dtype == torch.float32 and tensor.is_contiguous() for tensor in others]
+    fits += [layer.weight.dtype == torch.bfloat16 and layer.weight.is_contiguous() for layer in layers]
+    if not all(fits):
         return None
     return compiled(Path(__file__).with_name("lora_bf16.c"))

@@ -8,7 +8,7 @@ its class is known and the results agree with its own.
 from collections.abc import Callable
 from functools import partial
 from types import MethodType
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -75,6 +75,9 @@ def _norm(module: Any, hidden_states: Tensor) -> Tensor:
 
 
 def _swiglu(module: Any, x: Tensor) -> Tensor:
+    whole = vars(module).get("gated")  # of :mod:`.mixed_lora`
+    if whole is not None and (computed := whole(x)) is not None:
+        return cast(Tensor, computed)
     gated = _side_by_side(module, x, "gate_proj", "up_proj")
     found: Tensor = module.down_proj(remember(_apply(SwiGLU, *gated), SwiGLU.compute, *gated))
     return found

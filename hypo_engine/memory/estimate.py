@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 
 from hypo_engine.config import Need, Precision, TrainConfig
 from hypo_engine.memory.rollout import cache_bytes
-from hypo_engine.memory.shape import ModelShape
+from hypo_engine.memory.shape import ModelShape, adapts_gates
 from hypo_engine.model_spec import is_run_model
 
 GIB = 2**30
@@ -46,6 +46,8 @@ class Coefficients:
         other: The same for families that were not counted.
         remade: Families whose norms and gates can be recomputed.
         remade_hidden: ``hidden`` for those families with merged adapters; ``remade_wide`` likewise.
+        narrow_wide: ``wide`` for those families if the matrices are bfloat16 and LoRA adapts all of a
+            feed-forward layer: gate and up are kept in bfloat16 then (:mod:`hypo_engine.forward.mixed_lora`).
         unmerged: Families whose matrices are no plain linear layers, so that LoRA does not merge them.
         scores: Numbers saved per head, token and attended key if scores are soft-capped.
         checkpointed: Vectors of the hidden size that are kept per layer with gradient checkpointing.
@@ -86,6 +88,7 @@ class Coefficients:
     remade: frozenset[str] = frozenset({"llama", "mistral", "qwen2", "qwen3"})
     remade_hidden: float = 2.0
     remade_wide: float = 2.0
+    narrow_wide: float = 1.0
     unmerged: frozenset[str] = frozenset({"gpt2"})
     scores: float = 2.4
     checkpointed: float = 1.05
@@ -218,7 +221,7 @@ def estimate_memory(
         adapter=adapter,
         optimiser=8 * trained,
         gradients=4 * trained,
-        activations=_activations(shape, config, load, number, using),
+        activations=_activations(shape, config, load, number, using, half=half),
         kv_cache=_kv_cache(shape, config, load, number, using, half=half, gpu=gpu),
         head=_head(shape, load, using, in_blocks=number == 4 and config.lora_r > 0 and not gpu)
         + 4 * load.sampled * _value_head(shape, config),
@@ -305,11 +308,14 @@ def _merged(shape: ModelShape, config: TrainConfig, using: Coefficients, *, half
     return 4 * shape.adapted(config.lora_target_modules)[0]
 
 
-def _activations(shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients) -> int:
+def _activations(
+    shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients, *, half: bool
+) -> int:
     """Bytes saved for the backward pass, and its working memory."""
     adapted = config.lora_r > 0
     remade = adapted and number == 4 and shape.family in using.remade
-    a_layer = _saved_a_layer(shape, number, using, adapted=adapted, remade=remade)
+    narrow = remade and half and adapts_gates(config.lora_target_modules)
+    a_layer = _saved_a_layer(shape, number, using, adapted=adapted, remade=remade, narrow=narrow)
     tokens = load.prompts + load.answers + load.sampled
     saved = tokens * shape.layers * a_layer
     scores = 4 * using.scores * shape.heads * _attended(load) if shape.softcapped else 0.0
@@ -334,13 +340,14 @@ def _attended(load: Load) -> float:
 
 
 def _saved_a_layer(
-    shape: ModelShape, number: int, using: Coefficients, *, adapted: bool, remade: bool
+    shape: ModelShape, number: int, using: Coefficients, *, adapted: bool, remade: bool, narrow: bool
 ) -> float:
     """Bytes saved per token and layer."""
+    wide = using.narrow_wide if narrow else using.remade_wide if remade else using.wide
     numbers = (
         (using.remade_hidden if remade else using.hidden) * shape.hidden
         + 2 * using.attention * (shape.q_dim + shape.kv_dim)
-        + (using.remade_wide if remade else using.wide) * shape.intermediate * shape.experts_a_token
+        + wide * shape.intermediate * shape.experts_a_token
     )
     family = using.families.get(shape.family, using.other)
     in_half = family.with_lora if adapted else family.bfloat16

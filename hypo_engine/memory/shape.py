@@ -119,6 +119,12 @@ class ModelShape:
         return numbers * self.layers, sides * self.layers
 
 
+def adapts_gates(target_modules: str) -> bool:
+    """Whether LoRA adapts all three matrices of a feed-forward layer with a gate."""
+    named = {name.strip() for name in target_modules.split(",")}
+    return named == {"all-linear"} or named >= {"gate_proj", "up_proj", "down_proj"}
+
+
 def read_shape(config: Mapping[str, Any]) -> ModelShape:
     """Read the sizes from a config.json.
 

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hypo_engine.cpu import bf16_gemm, lora_bf16
+from hypo_engine.cpu.bf16_gemm import rounded
+from hypo_engine.cpu.gate_bf16 import swiglu, swiglu_gradient
 from hypo_engine.cpu.lora_bf16 import Adapted
 
 
@@ -81,7 +83,7 @@ def test_outputs_and_gradients(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        found, downs = zip(*lora_bf16.forward(x, given_layers), strict=True)
+        found, downs = lora_bf16.forward(x, given_layers)
         of_x, of_a, of_b = lora_bf16.gradients(x, given_layers, downs, upstream, of_input=True)
         without, *_ = lora_bf16.gradients(x, given_layers, downs, upstream, of_input=False)
     finally:
@@ -102,7 +104,7 @@ def test_one_call_gives_the_bits_of_its_products(
     upstream = [random(rows, len(layer.weight), seed=7) for layer in layers]
 
     def all_of_it() -> list[Tensor]:
-        found, downs = zip(*lora_bf16.forward(x, layers), strict=True)
+        found, downs = lora_bf16.forward(x, layers)
         of_x, of_a, of_b = lora_bf16.gradients(x, layers, downs, upstream, of_input=True)
         assert of_x is not None
         return [*found, of_x, *of_a, *of_b]
@@ -122,9 +124,9 @@ def test_an_adapter_of_zeros_changes_no_bit(way: None) -> None:
     x, (layer,) = random(40, 64), group(64, [(48, 16)], bias=True)
     zero = Adapted(layer.weight, layer.bias, layer.a, torch.zeros(48, 16), 2.0)
     alone = Adapted(layer.weight, layer.bias)
-    ((adapted, _),), ((base, down),) = (lora_bf16.forward(x, [each]) for each in (zero, alone))
+    ((adapted,), _), ((base,), downs) = (lora_bf16.forward(x, [each]) for each in (zero, alone))
     assert torch.equal(adapted, base)
-    assert down is None
+    assert downs[0] is None
 
 
 def both(x: Tensor, layer: Adapted) -> list[tuple[Tensor, Adapted]]:
@@ -133,19 +135,34 @@ def both(x: Tensor, layer: Adapted) -> list[tuple[Tensor, Adapted]]:
 
 def test_more_layers_than_the_kernel_has_room_for(way: None) -> None:
     x, layers = random(5, 32), group(32, [(7, 2)] * 9)
-    for (found, _), layer in zip(lora_bf16.forward(x, layers), layers, strict=True):
+    for found, layer in zip(lora_bf16.forward(x, layers)[0], layers, strict=True):
         near(found, *(exactly(each, [own], [torch.zeros(5, 7)])[0] for each, own in both(x, layer)))
 
 
 def test_other_strides(way: None) -> None:
     """Inputs and gradients that are not contiguous, and an expanded gradient."""
     x, layers = random(64, 20).t(), group(64, [(12, 3)])
-    ((_, down),) = lora_bf16.forward(x, layers)
-    assert down is not None
+    _, downs = lora_bf16.forward(x, layers)
     upstream = torch.ones(1, 1).expand(20, 12)
-    found = lora_bf16.gradients(x, layers, [down], [upstream], of_input=True)
-    expected = lora_bf16.gradients(x.contiguous(), layers, [down], [upstream.contiguous()], of_input=True)
+    found = lora_bf16.gradients(x, layers, downs, [upstream], of_input=True)
+    expected = lora_bf16.gradients(x.contiguous(), layers, downs, [upstream.contiguous()], of_input=True)
     assert found[0] is not None
     assert expected[0] is not None
     assert torch.equal(found[0], expected[0])
     assert torch.equal(found[2][0], expected[2][0])
+
+
+@pytest.mark.skipif(not bf16_gemm.is_fast(), reason="gate_bf16.c needs AMX")
+def test_the_gate_of_rounded_matrices() -> None:
+    gate, up, upstream = (random(37, 50, seed=seed) * 3 for seed in range(3))
+    narrow = [rounded(x) for x in (gate, up, upstream)]
+    exact = [x.matrix.double().requires_grad_() for x in narrow[:2]]
+    expected = torch.nn.functional.silu(exact[0]) * exact[1]
+    wanted = torch.autograd.grad(expected, exact, narrow[2].matrix.double())
+    found = swiglu(narrow[0], narrow[1])
+    for ours, theirs in zip(
+        (found, *swiglu_gradient(narrow[2], narrow[0], narrow[1])), (expected, *wanted), strict=True
+    ):
+        assert not ours.padded[37:].any()
+        assert not ours.padded[:, 50:].any()
+        torch.testing.assert_close(ours.matrix.double(), theirs, atol=1e-6, rtol=2**-8)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from hypo_engine.config import TrainConfig
+from hypo_engine.cpu.bf16_gemm import is_fast
 from hypo_engine.decoding.cpu_step import CompiledDecoding
 from hypo_engine.forward.mixed import has_float_activations, keep_activations_float
-from hypo_engine.forward.mixed_lora import MixedLora
+from hypo_engine.forward.mixed_lora import GatedMlp, MixedLora
 from hypo_engine.forward.peft_layers import adapted_layers
 from hypo_engine.models.adapters import attach_lora
 from hypo_engine.models.load import load_model
@@ -110,6 +111,8 @@ def test_layers_of_one_input_are_joined_and_give_what_pefts_layers_give(
 ) -> None:
     found = policy(config, tiny("llama"))
     shake(found.model)
+    for module in found.model.modules():
+        vars(module).pop("gated", None)
     joint = logps(found)
     assert any("joint" in vars(module) for module in found.model.modules())
     for module in found.model.modules():
@@ -123,6 +126,71 @@ def test_layers_of_one_input_are_joined_and_give_what_pefts_layers_give(
     with torch.no_grad():
         shake(found.model, seed=1)
     assert (logps(found) - pefts).abs().max() > 0.1
+
+
+needs_amx = pytest.mark.skipif(not is_fast(), reason="feed-forward modules are rounded with AMX only")
+
+
+def gated(found: Policy) -> list[GatedMlp]:
+    return [vars(module)["gated"] for module in found.model.modules() if "gated" in vars(module)]
+
+
+@needs_amx
+def test_a_rounded_feed_forward_module_gives_what_its_layers_give(
+    config: Callable[..., TrainConfig], tiny: Callable[[str], Path]
+) -> None:
+    """Within the rounding of gate and up, with the gradients; and less is kept for the backward pass."""
+    prompt, answers = list(range(3, 83)), [[9, 8, 7, 6], [70, 71, 72]]
+
+    def step() -> tuple[Tensor, list[Tensor], int]:
+        kept = dict[int, int]()
+
+        def pack(x: Tensor) -> Tensor:
+            kept[x.data_ptr()] = x.numel() * x.element_size()
+            return x
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+            values = found.encode([prompt]).score([0, 0], answers).values
+        values.square().sum().backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in found.parameters() if p.grad is not None]
+        for p in found.parameters():
+            p.grad = None
+        return values.detach(), gradients, sum(kept.values())
+
+    found = policy(config, tiny("llama"))
+    shake(found.model)
+    assert len(gated(found)) == found.model.config.num_hidden_layers
+    values, gradients, kept = step()
+    for module in found.model.modules():
+        vars(module).pop("gated", None)
+    apart, expected, more = step()
+    assert 0 < (values - apart).abs().max() < 0.05
+    assert kept < more
+    for ours, theirs in zip(gradients, expected, strict=True):
+        assert (ours - theirs).norm() <= 0.05 * theirs.norm()
+
+
+@needs_amx
+@pytest.mark.parametrize("targets", ["q_proj,v_proj", "gate_proj,down_proj"])
+def test_a_module_of_which_not_all_layers_are_adapted_is_computed_layer_by_layer(
+    config: Callable[..., TrainConfig], tiny: Callable[[str], Path], targets: str
+) -> None:
+    found = policy(config, tiny("llama"), lora_target_modules=targets)
+    assert not gated(found)
+    assert logps(found).isfinite().all()
+
+
+@needs_amx
+def test_a_module_with_a_bias_is_computed_layer_by_layer(
+    config: Callable[..., TrainConfig], tiny: Callable[[str], Path]
+) -> None:
+    found = policy(config, tiny("llama"))
+    layer = found.model.get_base_model().model.layers[0].mlp.gate_proj.base_layer
+    layer.bias = torch.nn.Parameter(torch.ones(len(layer.weight)), requires_grad=False)
+    first, second = gated(found)
+    x = torch.randn(3, found.model.config.hidden_size)
+    assert first(x) is None
+    assert second(x) is not None
 
 
 @pytest.mark.parametrize("architecture", ["llama", "llama_untied", "qwen2"])
