@@ -40,7 +40,7 @@ def replacements() -> dict[str, list[tuple[Any, Mapping[str, Callable[..., Any]]
     }
 
 
-def _nothing(*_: Any) -> None:
+def _nothing(*_: Any, **__: Any) -> None:
     return None
 
 

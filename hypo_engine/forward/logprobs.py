@@ -32,8 +32,8 @@ class TokenLogps:
     mask: Tensor
 
     def sums(self) -> Tensor:
-        """Log-probability of each completion: [rows]."""
-        return self.values.sum(dim=1)
+        """Log-probability of each completion, [rows] float32; no digit depends on the padding."""
+        return self.values.sum(dim=1, dtype=torch.float64).float()
 
     def rows(self, part: slice) -> "TokenLogps":
         """The log-probabilities of some of the rows."""

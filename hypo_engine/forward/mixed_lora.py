@@ -81,6 +81,12 @@ class _Joint:
         return _run(self._parts, x)
 
 
+def rounds_gate(module: Any) -> bool:
+    """Whether a feed-forward module rounds the results of gate and up to bfloat16."""
+    gated = vars(module).get("gated")
+    return isinstance(gated, GatedMlp) and gated.serves
+
+
 def _run(parts: Sequence[MixedLoraLayer], x: Tensor) -> tuple[Tensor, ...]:
     if torch.is_grad_enabled() and all(part.on for part in parts):
         found: tuple[Tensor, ...] = _LowRankLinear.apply(  # type: ignore[no-untyped-call]
@@ -145,14 +151,15 @@ class GatedMlp:
         """parts: Gate, up and down."""
         self._parts = parts
 
+    @property
+    def serves(self) -> bool:
+        """Whether the machine and the layers as they are now allow it."""
+        return takes_rounded([part.adapted() for part in self._parts])
+
     def __call__(self, x: Tensor) -> Tensor | None:
         """[..., hidden] -> [..., hidden]; None if the module has to be computed layer by layer."""
         parts = self._parts
-        if (
-            x.numel() == 0
-            or x.dtype != torch.float32
-            or not takes_rounded([part.adapted() for part in parts])
-        ):
+        if x.numel() == 0 or x.dtype != torch.float32 or not self.serves:
             return None
         if not torch.is_grad_enabled():
             return _gated(parts, x)[0]
@@ -186,8 +193,9 @@ class _Gated(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        _, _, _, _, _, _, *downs, gate, up = ctx.saved_tensors[:11]
-        x, given = ctx.make(*ctx.saved_tensors[11:]), rows_of(upstream)
+        saved = ctx.saved_tensors  # a checkpointed layer gives them once
+        downs, (gate, up) = saved[6:9], saved[9:11]
+        x, given = ctx.make(*saved[11:]), rows_of(upstream)
         *first, last = [part.adapted() for part in ctx.parts]
         gated = [Rounded(padded, len(given), ctx.wide) for padded in (gate, up)]
         of_product = unset(len(given), ctx.wide)

@@ -92,6 +92,7 @@ def test_scores_are_those_of_a_plain_forward_pass(
     assert adapted.policy_logp != pytest.approx(adapted.reference_logp, abs=1e-2)
 
 
+@pytest.mark.exact  # packed attention multiplies in bfloat16, transformers' in float32
 def test_a_model_that_is_not_packed_has_the_same_scores(served: Served) -> None:
     requests = [ScoreRequest(TURNS, TEXT, name) for name in ("one", None)]
     packed = score_texts(served, requests)

@@ -242,6 +242,7 @@ def test_the_accumulated_gradient_is_the_gradient(
                 assert error <= 1e-5 * moment.norm(), name
 
 
+@pytest.mark.exact
 def test_the_gap_between_decoding_and_training_is_measured(
     run: Any, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

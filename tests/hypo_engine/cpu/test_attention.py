@@ -108,11 +108,11 @@ def test_values_and_gradients(
     assert found is not None
     if exact_products:
         torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
-    assert (found.double() - expected).norm() <= (1e-5 if exact_products else 0.02) * expected.norm()
+    assert (found.double() - expected).norm() <= (1e-5 if exact_products else 0.04) * expected.norm()
     for ours, theirs in zip(torch.autograd.grad(found, leaves, upstream), wanted, strict=True):
         # a single key has weight one for any score, so its gradient is zero up to rounding errors
         error = (ours.double() - theirs).norm() / max(theirs.norm(), upstream.norm())
-        assert error < (1e-5 if exact_products else 0.02)
+        assert error < (1e-5 if exact_products else 0.04)
 
 
 @needs_compiler

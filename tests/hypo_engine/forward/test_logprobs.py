@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
 from hypo_engine.forward import logprobs
 from hypo_engine.forward.logprobs import TokenLogps, pad, selected_logps
@@ -51,3 +52,14 @@ def test_sums_and_rows() -> None:
     logps = TokenLogps(torch.tensor([[-1.0, -2.0], [-3.0, 0.0]]), torch.tensor([[True, True], [True, False]]))
     assert logps.sums().tolist() == [-3.0, -3.0]
     assert logps.rows(slice(1, 2)).values.tolist() == [[-3.0, 0.0]]
+
+
+def test_a_sum_does_not_depend_on_the_padding() -> None:
+    """Policy and reference are padded to other lengths; in the first step their sums are the same bits."""
+    for seed in range(20):
+        own = -3 * torch.rand(2, 37, generator=torch.Generator().manual_seed(seed))
+        sums = [
+            TokenLogps(F.pad(own, (0, more)), F.pad(torch.ones(2, 37, dtype=torch.bool), (0, more))).sums()
+            for more in range(60)
+        ]
+        assert all(torch.equal(found, sums[0]) for found in sums)

@@ -143,11 +143,11 @@ def test_held_out_samples_are_scored(run: Any, config: MakeConfig) -> None:
     assert "eval_objective/scores_stderr" in recorder.values[3]
 
 
-def test_hypo_reports_kl_and_every_sample(run: Any, config: MakeConfig) -> None:
+def test_hypo_reports_kl_and_every_sample(run: Any, config: MakeConfig, decoding_gap: float) -> None:
     _, recorder = run(config(method="hypo"))
     values = recorder.values[2]
     assert {"objective/kl", "loss/kl", "time/sampling", "completions/clipped_ratio"} <= set(values)
-    assert values["sampling/sampling_logp_difference/mean"] < 1e-4
+    assert values["sampling/sampling_logp_difference/mean"] < decoding_gap
     online = [row for row in recorder.rows if row.kind == "online" and row.step == 2]
     assert len(online) == 4 * 2
     ratios = [row.policy_logp - row.reference_logp for row in online]
@@ -595,10 +595,12 @@ def test_full_disks_and_memories_become_a_sentence(
         run(config(method="dpo"))
 
 
-def test_temperature_scales_policy_and_reference_alike(run: Any, config: MakeConfig) -> None:
+def test_temperature_scales_policy_and_reference_alike(
+    run: Any, config: MakeConfig, decoding_gap: float
+) -> None:
     _, recorder = run(config(method="hypo", temperature=0.5))
     assert recorder.values[1]["objective/kl"] == pytest.approx(0.0, abs=1e-4)
-    assert recorder.values[2]["sampling/sampling_logp_difference/mean"] < 1e-4
+    assert recorder.values[2]["sampling/sampling_logp_difference/mean"] < decoding_gap
 
 
 @pytest.mark.parametrize("architecture", ["qwen2", "gpt2", "gpt_neox", "gemma2"])
