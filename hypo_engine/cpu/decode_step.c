@@ -22,11 +22,6 @@ static void widen(const float *from, int64_t count, float *to)
     memcpy(to, from, count * sizeof *to);
 }
 
-static void settle(float *x, int64_t count)
-{
-    (void)x, (void)count;
-}
-
 static void enter(void) {}
 static void leave(void) {}
 

@@ -5,9 +5,8 @@
  * once, in memory order, by threads that are started once per step.
  *
  * The file that includes this one defines Weight, the type of the matrices' elements, Input, which is a few rows in the
- * form that a product reads, and widen, input, input_floats, product, enter and leave; and settle, which rounds what
- * training rounds for attention's products and between a gate and its product. A row's results do not depend on the other
- * rows or on the number of threads, to the last bit.
+ * form that a product reads, and widen, input, input_floats, product, enter and leave. A row's results do not depend on the
+ * other rows or on the number of threads, to the last bit.
  * hypo_engine/decoding/cpu_step.py declares the same structs in Python.
  */
 #include <math.h>
@@ -26,7 +25,6 @@ enum { Q, K, V, O, GATE, UP, DOWN };
 
 typedef struct {
     int64_t layers, hidden, heads, kv_heads, size, inner, vocabulary;
-    int64_t settles_gate; /* whether gate and up are rounded */
     float eps, scaling;
     const Layer *layer;
     const float *norm;
@@ -179,18 +177,13 @@ APART void attend(const Model *m, const Decoding *d, Seen now, Seen next, int64_
     rotate(key, cosines, sines, size / 2);
     memcpy(now.keys + written * stride, key, size * sizeof *key);
     memcpy(now.values + written * stride, value, size * sizeof *value);
-    settle(now.keys + written * stride, size);
-    settle(now.values + written * stride, size);
     for (int64_t head = 0; head < group; head++)
         rotate(queries + head * size, cosines, sines, size / 2);
-    settle(queries, group * size);
     Matrix prefix = {now.prefix_keys, stride, now.prefix_values}, own = {now.keys, stride, now.values};
     multiply(group, queries, prefix, size, before, scores, room);
     multiply(group, queries, own, size, written + 1, scores + before, room);
-    for (int64_t head = 0; head < group; head++) {
+    for (int64_t head = 0; head < group; head++)
         sums[head] = exponentials(scores + head * room, m->scaling, count);
-        settle(scores + head * room, count);
-    }
     memset(found, 0, group * size * sizeof *found);
     prefix = (Matrix){now.prefix_values, stride, next.prefix_keys}, own = (Matrix){now.values, stride, next.keys};
     add_weighted(group, scores, room, prefix, before, size, found);
@@ -280,10 +273,6 @@ static void run(const Model *m, const Decoding *d, int rows, const int64_t *slot
         given = input(&routes, l->lora + GATE, 2, rows, normed, hidden, space, thread, threads);
         product(&given, 0, l->gate, NULL, inner, gate, of_inner);
         product(&given, 1, l->up, NULL, inner, up, of_inner);
-        for (int row = 0; row < rows && m->settles_gate; row++) {
-            settle(gate + row * inner + of_inner.begin, of_inner.end - of_inner.begin);
-            settle(up + row * inner + of_inner.begin, of_inner.end - of_inner.begin);
-        }
         swiglu(rows, gate, up, inner, of_inner);
 #pragma omp barrier
         given = input(&routes, l->lora + DOWN, 1, rows, gate, inner, space, thread, threads);

@@ -33,14 +33,6 @@ static void widen(const Half *from, int64_t count, float *to)
     }
 }
 
-static void settle(float *x, int64_t count)
-{
-    for (int64_t i = 0; i < count; i += LANES) {
-        __m256i halves = (__m256i)_mm512_cvtneps_pbh((__m512)some(x + i, count - i));
-        put(x + i, count - i, (Lanes)_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
-    }
-}
-
 static void enter(void)
 {
     configure_tiles();

@@ -9,7 +9,6 @@ The modules show whether a model is Llama-like. Other models decode through tran
 import ctypes
 from collections.abc import Sequence
 from ctypes import Structure, byref, c_int64, c_void_p
-from functools import partial
 from typing import Any
 
 import torch
@@ -108,8 +107,9 @@ class CompiledDecoding:
             )
         )
         pieces = [prefix.by_prompt(layer) for layer in layers]
-        settled = partial(_settled, dtype=weights.dtype)
-        keys, values = ([settled(found[which][row]) for found in pieces for row in rows] for which in (0, 1))
+        keys, values = (
+            [found[which][row].detach().contiguous() for found in pieces for row in rows] for which in (0, 1)
+        )
         places = [torch.tensor([x.data_ptr() for x in found]) for found in (keys, values)]
         self._logits = torch.empty(len(rows), model.vocabulary)
         parts = [weights.adapters, lengths, *places, own[0], own[1], cosines, sines, space, self._logits]
@@ -145,11 +145,6 @@ class CompiledDecoding:
         """Drop every row but ``rows``."""
         self._slots, self.logits = self._slots[rows], self.logits[rows]
         return True
-
-
-def _settled(prompt: Tensor, dtype: torch.dtype) -> Tensor:
-    """A prompt's keys or values as attention's products read them with weights of this dtype."""
-    return prompt.detach().to(dtype).float().contiguous()
 
 
 def _is_plain(body: Any) -> bool:

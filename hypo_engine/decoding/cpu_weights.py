@@ -13,7 +13,7 @@ from torch import Tensor
 from hypo_engine.cpu.bf16_gemm import TILE_DEPTH
 from hypo_engine.cpu.skinny_gemm import is_float
 from hypo_engine.forward.merged_lora import weight_and_bias
-from hypo_engine.forward.mixed_lora import adapters_of, rounds_gate
+from hypo_engine.forward.mixed_lora import adapters_of
 from hypo_engine.forward.routed_lora import LowRank, RoutedLora, routed
 
 _PROJECTIONS = ("q", "k", "v", "o", "gate", "up", "down")
@@ -44,7 +44,7 @@ class Model(Structure):
     """The struct of a model."""
 
     _fields_ = [
-        *counts("layers hidden heads kv_heads size inner vocabulary settles_gate"),
+        *counts("layers hidden heads kv_heads size inner vocabulary"),
         ("eps", c_float),
         ("scaling", c_float),
         ("layer", POINTER(_Layer)),
@@ -60,7 +60,6 @@ class Weights:
         adapters: The place of each row's adapter in the arrays of the layers, [rows] int64; -1 for none.
         count: The number of these adapters.
         ranks: Their largest rank; 0 without any. With bfloat16 weights every adapter is padded to it.
-        dtype: Of the matrices.
         held: What the pointers point to.
     """
 
@@ -68,7 +67,6 @@ class Weights:
     adapters: Tensor
     count: int
     ranks: int
-    dtype: torch.dtype
     held: list[Any]
 
     @classmethod
@@ -100,7 +98,6 @@ class Weights:
             first.head_dim,
             config.intermediate_size,
             len(head),
-            all(rounds_gate(module.mlp) for module in body.layers),
             config.rms_norm_eps,
             first.scaling,
             layers,
@@ -109,8 +106,7 @@ class Weights:
         router = _router(body)
         places = router.places if router and ranks else [0 if ranks else -1] * rows
         count = max((len(own) for layer in adapters for own in layer), default=0)
-        fits = len(places) == rows
-        return cls(model, torch.tensor(places), count, ranks, head.dtype, held) if fits else None
+        return cls(model, torch.tensor(places), count, ranks, held) if len(places) == rows else None
 
 
 def _projections(module: Any) -> list[Any]:

@@ -81,12 +81,6 @@ class _Joint:
         return _run(self._parts, x)
 
 
-def rounds_gate(module: Any) -> bool:
-    """Whether a feed-forward module rounds the results of gate and up to bfloat16."""
-    gated = vars(module).get("gated")
-    return isinstance(gated, GatedMlp) and gated.serves
-
-
 def _run(parts: Sequence[MixedLoraLayer], x: Tensor) -> tuple[Tensor, ...]:
     if torch.is_grad_enabled() and all(part.on for part in parts):
         found: tuple[Tensor, ...] = _LowRankLinear.apply(  # type: ignore[no-untyped-call]
