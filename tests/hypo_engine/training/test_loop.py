@@ -220,7 +220,9 @@ def test_the_same_seed_gives_the_same_run(
 
 
 @pytest.mark.parametrize("method", list(Method))
-def test_eight_batches_of_one_are_one_batch_of_eight(run: Any, config: MakeConfig, method: Method) -> None:
+def test_eight_batches_of_one_are_one_batch_of_eight(
+    run: Any, config: MakeConfig, method: Method, precision: str
+) -> None:
     found = []
     for batch, accumulation in ((8, 1), (1, 8), (3, 3)):
         settings = {
@@ -234,8 +236,10 @@ def test_eight_batches_of_one_are_one_batch_of_eight(run: Any, config: MakeConfi
         _, recorder = run(config(**settings), name=f"{batch}", eval_pairs=(), eval_prompts=())
         found.append(recorder.values[1])
     compared = {"loss", "grad_norm", "rewards/margins", "logps/chosen", "num_tokens", "objective/scores"}
+    # PPO's later updates round adapters that differ in float32's last digits
+    off = 1e-2 if precision == "bfloat16" and method is Method.PPO else 1e-3
     for name in compared & set(found[0]):
-        assert found[1][name] == pytest.approx(found[0][name], rel=1e-3, abs=1e-5)
+        assert found[1][name] == pytest.approx(found[0][name], rel=off, abs=1e-5)
     assert found[2]["num_tokens"] > found[0]["num_tokens"]  # nine pairs
 
 
