@@ -46,8 +46,7 @@ class Coefficients:
         other: The same for families that were not counted.
         remade: Families whose norms and gates can be recomputed.
         remade_hidden: ``hidden`` for those families with merged adapters; ``remade_wide`` likewise.
-        narrow_wide: ``wide`` for those families if the matrices are bfloat16 and LoRA adapts all of a
-            feed-forward layer: gate and up are kept in bfloat16 then (:mod:`hypo_engine.forward.mixed_lora`).
+        narrow_wide: The same where gate and up are kept in bfloat16 (:mod:`hypo_engine.forward.mixed_lora`).
         unmerged: Families whose matrices are no plain linear layers, so that LoRA does not merge them.
         scores: Numbers saved per head, token and attended key if scores are soft-capped.
         checkpointed: Vectors of the hidden size that are kept per layer with gradient checkpointing.
@@ -317,15 +316,16 @@ def _activations(
     narrow = remade and half and adapts_gates(config.lora_target_modules)
     a_layer = _saved_a_layer(shape, number, using, adapted=adapted, remade=remade, narrow=narrow)
     tokens = load.prompts + load.answers + load.sampled
-    saved = tokens * shape.layers * a_layer
     scores = 4 * using.scores * shape.heads * _attended(load) if shape.softcapped else 0.0
-    saved += shape.layers * scores
+    saved = shape.layers * (tokens * a_layer + scores)
     if config.gradient_checkpointing:
         saved = (
             number
             * shape.layers
             * (using.checkpointed * tokens * shape.hidden + 2 * load.prompts * shape.kv_dim)
         )
+    if config.samples_online:  # gradients of the prompts' keys and values, which wait for the prompts' pass
+        saved += number * shape.layers * 2 * load.prompts * shape.kv_dim
     at_once = using.recomputed if config.gradient_checkpointing else using.workspace
     return round(using.slack * (saved + at_once * (tokens * a_layer + scores)))
 
