@@ -59,9 +59,12 @@ class MixedLoraLayer:
         return LowRank(self.a, self.b, self.scale) if self.on else None
 
     def adapted(self) -> Adapted:
-        """The layer's numbers; without its adapter while that is off."""
-        base, own = self.base, (self.a, self.b, self.scale) if self.on else ()
-        return Adapted(base.weight, base.bias, *own)
+        """The layer's numbers with its adapter."""
+        return Adapted(self.base.weight, self.base.bias, self.a, self.b, self.scale)
+
+    def now(self) -> Adapted:
+        """The same; without its adapter while that is off."""
+        return self.adapted() if self.on else Adapted(self.base.weight, self.base.bias)
 
 
 def adapters_of(layer: Any) -> list[LowRank]:
@@ -93,7 +96,7 @@ def _run(parts: Sequence[MixedLoraLayer], x: Tensor) -> tuple[Tensor, ...]:
 
 
 def _outputs(parts: Sequence[MixedLoraLayer], x: Tensor) -> tuple[list[Tensor], Downs]:
-    found, downs = lora_bf16.forward(rows_of(x), [part.adapted() for part in parts])
+    found, downs = lora_bf16.forward(rows_of(x), [part.now() for part in parts])
     return [y.view(*x.shape[:-1], -1) for y in found], downs
 
 
@@ -168,7 +171,7 @@ class GatedMlp:
 @torch.no_grad()
 def _gated(parts: Sequence[MixedLoraLayer], x: Tensor) -> tuple[Tensor, Downs, list[Rounded]]:
     """The module's output, and what its backward pass needs: x A^T of each layer, and gate and up."""
-    *first, last = [part.adapted() for part in parts]
+    *first, last = [part.now() for part in parts]
     rows = rows_of(x).contiguous()
     gated = [unset(len(rows), len(layer.weight)) for layer in first]
     found = empty(len(rows), len(last.weight))

@@ -70,6 +70,8 @@ def refusal(estimate: Estimate, available: int, knobs: Sequence[Knob], *, insist
     ]
     if knobs:
         said.append(f"What would help most: {'; '.join(map(str, knobs))}.")
+    else:
+        said.append("No setting lowers that: choose a smaller model.")
     return " ".join([*said, f"To start it anyway, {insist}."])
 
 

@@ -317,7 +317,7 @@ def test_a_refusal_is_a_sentence_with_the_knobs_and_the_way_around() -> None:
     assert "256 MiB can be had" in text
     assert all(str(knob) in text for knob in knobs)
     assert text.endswith("To start it anyway, set insist: true.")
-    assert "help" not in refusal(found, 0, [], insist="set insist: true")
+    assert "choose a smaller model. To start it anyway" in refusal(found, 0, [], insist="set insist: true")
 
 
 @pytest.mark.parametrize(

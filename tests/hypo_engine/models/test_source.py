@@ -115,7 +115,8 @@ def test_the_merged_model_is_the_reference_of_step_zero(
     )
     start = recorder.values[0]
     assert start["eval_loss"] == pytest.approx(math.log(2), abs=1e-6)
-    assert start["eval_objective/kl"] == 0.0
+    # full fine-tuning has a reference of its own, whose products may be summed in another order
+    assert start["eval_objective/kl"] == pytest.approx(0.0, abs=0 if rank else 1e-5)
     ended = before.values[3]  # the policy that the first run ended with is this one's reference
     for metric in ("eval_logps/chosen", "eval_logps/rejected"):
         assert start[metric] == pytest.approx(ended[metric], abs=1e-3)
