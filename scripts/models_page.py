@@ -2,7 +2,8 @@
 
 ``python -m scripts.models_page [KIND ...]`` builds a tiny random model of each causal architecture. It
 compares the model's scores, in float32 and bfloat16, with those of the model's own forward pass on each
-sequence alone. This takes minutes.
+sequence alone. This takes minutes. Results are kept in build/models.jsonl, with which the next call goes on;
+delete it to try all architectures anew.
 """
 
 import json
@@ -197,6 +198,7 @@ def main(kinds: Sequence[str], kept: Path) -> None:
         with _limit(kind):
             done[kind] = try_kind(kind)
         print(done[kind], flush=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
         with kept.open("a") as file:
             file.write(json.dumps(asdict(done[kind])) + "\n")
     PAGE.write_text(page([done[kind] for kind in every if kind in done]), encoding="utf-8")
@@ -204,4 +206,4 @@ def main(kinds: Sequence[str], kept: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(sys.argv[1:], Path("models.jsonl"))
+    main(sys.argv[1:], Path("build/models.jsonl"))
