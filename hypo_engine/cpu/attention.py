@@ -11,7 +11,6 @@ backward pass.
 import ctypes
 from collections.abc import Sequence
 from ctypes import Structure, byref, c_float, c_int64, c_void_p
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -153,4 +152,4 @@ def _named(query: Tensor, key: Tensor, value: Tensor, prefix: Sequence[Tensor]) 
 
 def _library(*, half: bool) -> ctypes.CDLL | None:
     name = "attention_bf16.c" if half and is_fast() else "attention.c"
-    return compiled(Path(__file__).with_name(name))
+    return compiled(name)

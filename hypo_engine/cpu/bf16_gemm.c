@@ -40,7 +40,7 @@ void hypo_bf16_product(const Term *terms, int count, int64_t rows, int64_t outs,
 #pragma omp parallel num_threads(threads)
     {
         configure_tiles();
-        Part part = part_of(rows, outs, omp_get_thread_num(), omp_get_num_threads());
+        Part part = part_of(terms, count, rows, outs, omp_get_thread_num(), omp_get_num_threads());
         products(terms, count, part, (Output){y, 0, y_row}, add);
         _tile_release();
     }

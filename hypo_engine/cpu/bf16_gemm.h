@@ -10,6 +10,7 @@
 #define STRIP (1 << 19) /* elements of w that are packed at a time: 1 MiB */
 #define DEEPEST (STRIP / (2 * SIDE)) /* terms of a sum that a strip has room for */
 #define MOST 16                      /* matrices in such a sum */
+#define MANY 128                     /* rows beside which packing w takes little time */
 
 typedef struct { /* x [rows, depth], padded with zeros to whole tiles; w [outs, depth] with strides, one of which is 1 */
     const Half *x, *w;
@@ -107,14 +108,20 @@ typedef struct { /* columns [left, right) and rows [top, bottom) of a matrix */
     int64_t left, right, top, bottom;
 } Part;
 
+/* Terms of a sum in whole tiles */
+static int64_t depth_of(const Term *terms, int count)
+{
+    int64_t depth = 0;
+    for (int term = 0; term < count; term++)
+        depth += tiles(terms[term].depth, DEEP) * DEEP;
+    return depth;
+}
+
 /* A part of an output; depths are at most DEEPEST in sum. */
 static void product(const Term *terms, int count, Part part, Output to, int add)
 {
     static _Thread_local Half strip[STRIP] __attribute__((aligned(64)));
-    int64_t deep = 0;
-    for (int term = 0; term < count; term++)
-        deep += tiles(terms[term].depth, DEEP) * DEEP;
-    int64_t wide = STRIP / deep / (2 * SIDE) * (2 * SIDE);
+    int64_t deep = depth_of(terms, count), wide = STRIP / deep / (2 * SIDE) * (2 * SIDE);
     for (int64_t begin = part.left; begin < part.right; begin += wide) {
         int64_t end = least(begin + wide, part.right);
         for (int64_t j = begin; j < end; j += 2 * SIDE)
@@ -126,16 +133,20 @@ static void product(const Term *terms, int count, Part part, Output to, int add)
     }
 }
 
-/* The rows of thread `me` of `all`, or its part of y [rows, outs], in whole pairs of tiles */
+/* The rows of thread `me` of `all`, in whole pairs of tiles */
 static Part rows_of(int64_t rows, int64_t outs, int64_t me, int64_t all)
 {
     int64_t lines = tiles(rows, 2 * SIDE);
     return (Part){0, outs, lines * me / all * 2 * SIDE, least(lines * (me + 1) / all * 2 * SIDE, rows)};
 }
 
-static Part part_of(int64_t rows, int64_t outs, int64_t me, int64_t all)
+/* Its part of y [rows, outs]: columns, so that it packs less of w; or rows, which no other thread then reads, if they are
+ * many and all of w fits into a strip */
+static Part part_of(const Term *terms, int count, int64_t rows, int64_t outs, int64_t me, int64_t all)
 {
     int64_t columns = tiles(outs, 2 * SIDE), across = least(all, columns);
+    if (rows >= MANY * all && outs * depth_of(terms, count) <= STRIP)
+        across = 1;
     while (all % across)
         across--;
     Part part = rows_of(rows, outs, me / across, all / across);

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from ctypes import Structure, c_int64, c_void_p
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -127,5 +126,5 @@ def is_fast() -> bool:
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    found = compiled(Path(__file__).with_name("bf16_gemm.c"))
+    found = compiled("bf16_gemm.c")
     return found if found is not None and found.hypo_bf16_available() else None

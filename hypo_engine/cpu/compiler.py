@@ -23,8 +23,9 @@ _PATIENCE_SECONDS = 120
 
 
 @cache
-def compiled(source: Path) -> ctypes.CDLL | None:
-    """The library compiled from a C file; None without a compiler or without OpenMP."""
+def compiled(file: str | Path) -> ctypes.CDLL | None:
+    """The library compiled from a C file, by its name in this folder; None without a compiler or OpenMP."""
+    source = Path(__file__).parent / file
     compiler = shlex.split(os.environ.get("CC") or "cc")
     if shutil.which(compiler[0]) is None:
         return None

@@ -6,7 +6,6 @@ tensor that is not contiguous.
 
 import ctypes
 from ctypes import c_float, c_int64, c_void_p
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -125,7 +124,7 @@ class BlockwiseSoftmax:
 def _library(*tensors: Tensor) -> ctypes.CDLL | None:
     if not all(is_float(tensor) for tensor in tensors):
         return None
-    return compiled(Path(__file__).with_name("elementwise.c"))
+    return compiled("elementwise.c")
 
 
 def _call(function: Any, *arguments: Any) -> None:

@@ -1,7 +1,6 @@
 """SwiGLU of matrices rounded to bfloat16, computed in float32 (gate_bf16.c); the processor has AMX."""
 
 import ctypes
-from pathlib import Path
 
 import torch
 
@@ -24,7 +23,7 @@ def swiglu_gradient(upstream: Rounded, gate: Rounded, up: Rounded) -> tuple[Roun
 
 
 def _call(name: str, inputs: list[Rounded], outputs: list[Rounded]) -> None:
-    library = compiled(Path(__file__).with_name("gate_bf16.c"))
+    library = compiled("gate_bf16.c")
     assert library is not None
     pointers = ([ctypes.c_void_p(matrix.padded.data_ptr()) for matrix in part] for part in (inputs, outputs))
     first, then = pointers

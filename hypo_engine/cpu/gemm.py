@@ -85,7 +85,7 @@ def _library(x: Tensor, w: Tensor) -> ctypes.CDLL | None:
 
 @cache
 def _own() -> ctypes.CDLL | None:
-    return compiled(Path(__file__).with_name("gemm.c")) if is_amd() else None
+    return compiled("gemm.c") if is_amd() else None
 
 
 @cache

@@ -3,7 +3,6 @@
 import ctypes
 from collections.abc import Sequence
 from ctypes import Structure, c_float, c_int64, c_void_p
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -84,7 +83,7 @@ def gradients(
 
 
 def _library() -> ctypes.CDLL | None:
-    found = compiled(Path(__file__).with_name("lora.c"))
+    found = compiled("lora.c")
     if found is not None:
         found.hypo_low_rank_workspace.restype = c_int64
     return found

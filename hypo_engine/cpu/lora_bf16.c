@@ -153,11 +153,11 @@ static void forward(const Group *g, const Room *r, int64_t me, int64_t all)
     for (int64_t i = 0; i < g->count; i++) {
         const Layer *layer = g->layers + i;
         int64_t rank = r->layers[i].rank;
-        Part part = part_of(g->rows, layer->outs, me, all);
         Term terms[2] = {{r->x, layer->weight, r->depth, g->depth, 1, g->depth},
                          {layer->down, r->layers[i].b, rank, rank, 1, rank}};
-        Output to = {layer->y, layer->y_narrow, layer->y ? layer->outs : r->layers[i].outs};
-        products(terms, rank ? 2 : 1, part, to, 0);
+        int count = rank ? 2 : 1;
+        Part part = part_of(terms, count, g->rows, layer->outs, me, all);
+        products(terms, count, part, (Output){layer->y, layer->y_narrow, layer->y ? layer->outs : r->layers[i].outs}, 0);
         for (int64_t row = part.top; layer->bias && row < part.bottom; row++)
             for (int64_t j = part.left; j < part.right; j++)
                 layer->y[row * layer->outs + j] += layer->bias[j];
@@ -168,7 +168,7 @@ static void forward(const Group *g, const Room *r, int64_t me, int64_t all)
 static void adapter_gradients(const Group *g, const Room *r, int64_t me, int64_t all)
 {
     Term of_a = {r->up_across, r->x, r->rows, 1, r->depth, r->rows};
-    Part part = part_of(r->ranks, g->depth, me, all);
+    Part part = part_of(&of_a, 1, r->ranks, g->depth, me, all);
     products(&of_a, 1, part, (Output){r->of_a, 0, r->depth}, 0);
     for (int64_t i = 0; i < g->count; i++) {
         const Layer *layer = g->layers + i;
@@ -178,7 +178,7 @@ static void adapter_gradients(const Group *g, const Room *r, int64_t me, int64_t
                 memcpy(layer->of_a + k * g->depth + part.left, r->of_a + (from + k) * r->depth + part.left,
                        (part.right - part.left) * sizeof(float));
         Term of_b = {r->down_across + from * r->rows, r->layers[i].upstream, r->rows, 1, wide, r->rows};
-        Part some = part_of(SIDE, layer->outs, me, all); /* columns of which this thread sums all rows, if any */
+        Part some = part_of(&of_b, 1, SIDE, layer->outs, me, all); /* columns of which this thread sums all rows, if any */
         if (!layer->rank || some.top == some.bottom)
             continue;
         some.bottom = layer->rank;
@@ -223,7 +223,7 @@ static void backward(const Group *g, const Room *r, int64_t me, int64_t all)
             terms[count++] = (Term){r->layers[i].up, r->a + r->layers[i].from * r->depth, rank, 1, r->depth, rank};
     }
     Output to = {g->of_x, g->of_x_narrow, g->of_x ? g->depth : r->depth};
-    products(terms, count, part_of(g->rows, g->depth, me, all), to, 0);
+    products(terms, count, part_of(terms, count, g->rows, g->depth, me, all), to, 0);
 }
 
 static void run(const Group *g, int is_backward, int threads)

@@ -9,7 +9,6 @@ import ctypes
 from collections.abc import Sequence
 from ctypes import Structure, byref, c_float, c_int64, c_void_p
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -218,4 +217,4 @@ def _library(layers: Sequence[Adapted], x: Tensor | None = None) -> ctypes.CDLL 
     fits += [layer.weight.dtype == torch.bfloat16 and layer.weight.is_contiguous() for layer in layers]
     if not all(fits):
         return None
-    return compiled(Path(__file__).with_name("lora_bf16.c"))
+    return compiled("lora_bf16.c")

@@ -2,7 +2,6 @@
 
 import ctypes
 from ctypes import c_int64, c_void_p
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,8 +16,8 @@ FEW = 16
 def library(dtype: torch.dtype = torch.float32) -> ctypes.CDLL | None:
     """The compiled decoding step for weights of a dtype; None on a machine that has none."""
     if dtype == torch.bfloat16:
-        return compiled(Path(__file__).with_name("decode_step_bf16.c")) if bf16_gemm.is_fast() else None
-    return compiled(Path(__file__).with_name("decode_step.c"))
+        return compiled("decode_step_bf16.c") if bf16_gemm.is_fast() else None
+    return compiled("decode_step.c")
 
 
 def is_float(tensor: Tensor) -> bool:
