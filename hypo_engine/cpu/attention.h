@@ -6,7 +6,7 @@ typedef struct {
                                                 its part of the prefix's gradients begins */
     float scaling;
     const float *queries, *keys, *values;    /* [tokens, heads, size], [tokens, kv_heads, size] twice */
-    const float *prefix_keys, *prefix_values;  /* [prefix tokens, kv_heads, size], or null where no segment has a prompt */
+    const float *prefix_keys, *prefix_values;  /* [prefix tokens, kv_heads, size]; keys and values, if prompts are segments of the row */
     float *found, *sums;                     /* result [tokens, heads, size]; log-sum-exp of the scores [tokens, heads] */
     const float *upstream;                   /* like found; from here on for the backward pass only */
     float *of_queries, *of_keys, *of_values; /* gradients, shaped like those without of_ */

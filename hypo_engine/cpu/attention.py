@@ -74,12 +74,14 @@ class Segments:
             half: Whether products may be bfloat16.
 
         Returns:
-            [tokens, heads, size]; None if the C kernel does not apply.
+            [tokens, heads, size]; None if the C kernel does not apply, as to values of another size.
         """
         tensors = query, key, value, *(prefix or (None, None))
         c = _library(half=half)
         given = [x for x in tensors if x is not None]
         if c is None or any(x.dtype != torch.float32 or x.device.type != "cpu" for x in given):
+            return None
+        if value.shape != key.shape or query.shape[-1] != key.shape[-1] or query.shape[1] % key.shape[1]:
             return None
         inputs = [None if x is None else x.contiguous() for x in tensors]
         found: Tensor = _Attend.apply(*inputs, self, scaling, c)  # type: ignore[no-untyped-call]
@@ -151,5 +153,5 @@ def _named(query: Tensor, key: Tensor, value: Tensor, prefix: Sequence[Tensor]) 
 
 
 def _library(*, half: bool) -> ctypes.CDLL | None:
-    name = "attention_bf16.c" if half and is_fast() else "attention.c"
-    return compiled(name)
+    narrow = compiled("attention_bf16.c") if half and is_fast() else None
+    return narrow or compiled("attention.c")

@@ -4,8 +4,13 @@ import ctypes
 
 import torch
 
-from hypo_engine.cpu.bf16_gemm import Rounded, unset
+from hypo_engine.cpu.bf16_gemm import Rounded, is_fast, unset
 from hypo_engine.cpu.compiler import compiled
+
+
+def is_here() -> bool:
+    """Whether these functions can be called."""
+    return is_fast() and compiled("gate_bf16.c") is not None
 
 
 def swiglu(gate: Rounded, up: Rounded) -> Rounded:

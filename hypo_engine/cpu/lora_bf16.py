@@ -112,7 +112,7 @@ Matrix = Tensor | Rounded
 
 
 def write_outputs(x: Matrix, layers: Sequence[Adapted], outputs: Sequence[Matrix]) -> Downs:
-    """As :func:`forward` where :func:`takes_rounded`, into the matrices given."""
+    """As :func:`forward` where :func:`gives_rounded`, into the matrices given."""
     rows = x.rows if isinstance(x, Rounded) else len(x)
     downs = [unset(rows, layer.rank).padded if layer.rank else None for layer in layers]
     structs = [
@@ -125,7 +125,7 @@ def write_outputs(x: Matrix, layers: Sequence[Adapted], outputs: Sequence[Matrix
 def write_gradients(
     x: Matrix, layers: Sequence[Adapted], downs: Downs, upstream: Sequence[Matrix], of_x: Matrix | None
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """As :func:`gradients` where :func:`takes_rounded`; ``of_x``: where the gradient of x goes, or None."""
+    """As :func:`gradients` where :func:`gives_rounded`; ``of_x``: where the gradient of x goes, or None."""
     given = [each if isinstance(each, Rounded) else each.float().contiguous() for each in upstream]
     of_a = [torch.empty_like(layer.a) for layer in layers if layer.a is not None]
     of_b = [torch.empty_like(layer.b) for layer in layers if layer.b is not None]
@@ -137,11 +137,15 @@ def write_gradients(
     return of_a, of_b
 
 
-def takes_rounded(layers: Sequence[Adapted]) -> bool:
-    """Whether the functions that write, which take and give rounded matrices, serve these layers."""
-    deep = [size + TILE_DEPTH + layer.rank for layer in layers for size in layer.weight.shape]
+def gives_rounded(layers: Sequence[Adapted], depth: int) -> bool:
+    """Whether the functions that write can write sums of ``depth`` terms, and of the adapters', rounded."""
+    deepest = _padded(depth) + max(_padded(layer.rank) for layer in layers)
     plain = all(layer.bias is None for layer in layers)
-    return plain and max(deep) <= _DEEPEST and _library(layers) is not None
+    return plain and deepest <= _DEEPEST and _library(layers) is not None
+
+
+def _padded(size: int) -> int:
+    return -(-size // TILE_DEPTH) * TILE_DEPTH
 
 
 def _struct(layer: Adapted, **others: Matrix | None) -> _Layer:

@@ -1,9 +1,10 @@
 """bfloat16 weights with float32 activations, for a frozen model on a CPU.
 
 Only the matrices of linear layers and the embedding table stay bfloat16. Activations are rounded for each
-product and nowhere else, so norms, rotary positions, gates, attention and LoRA's sums are those of a float32
-model, and use the same kernels. That is closer to float32 than bfloat16 activations, and on a processor that
-multiplies bfloat16 faster it is as fast.
+product, so norms, rotary positions and LoRA's sums are those of a float32 model, and use the same kernels.
+That is closer to float32 than bfloat16 activations, and on a processor that multiplies bfloat16 faster it is
+as fast. Where the processor has AMX, attention's products and what a gate multiplies are rounded too
+(:mod:`.interface`, :mod:`.mixed_lora`).
 """
 
 from typing import Any

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hypo_engine.cpu import lora_bf16
+from hypo_engine.cpu import gate_bf16, lora_bf16
 from hypo_engine.cpu.bf16_gemm import Rounded, unset
 from hypo_engine.cpu.gate_bf16 import swiglu, swiglu_gradient
-from hypo_engine.cpu.lora_bf16 import Adapted, Downs, takes_rounded, write_gradients, write_outputs
+from hypo_engine.cpu.lora_bf16 import Adapted, Downs, gives_rounded, write_gradients, write_outputs
 from hypo_engine.cpu.pool import empty
 from hypo_engine.forward.mixed import MixedLinear
 from hypo_engine.forward.peft_layers import ReplacedLayers, adapted_layers
@@ -150,8 +150,10 @@ class GatedMlp:
 
     @property
     def serves(self) -> bool:
-        """Whether the machine and the layers as they are now allow it."""
-        return takes_rounded([part.adapted() for part in self._parts])
+        """Whether the machine and the layers allow it."""
+        *first, last = [part.adapted() for part in self._parts]
+        inner = gives_rounded(first, first[0].weight.shape[1]) and gives_rounded([last], len(last.weight))
+        return inner and gate_bf16.is_here()
 
     def __call__(self, x: Tensor) -> Tensor | None:
         """[..., hidden] -> [..., hidden]; None if the module has to be computed layer by layer."""

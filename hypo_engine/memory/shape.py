@@ -31,6 +31,7 @@ class ModelShape:
         tied: Whether the output head is the embedding table.
         gated: Whether a feed-forward layer multiplies by a gate.
         positions: Learned positions; 0 for rotary ones.
+        biased: Whether feed-forward layers have biases besides the matrices.
         softcapped: Whether attention scores are soft-capped, so that they are saved for the backward pass.
         experts: Experts per layer; 1 without a mixture.
         experts_a_token: Experts that each token runs through.
@@ -48,6 +49,7 @@ class ModelShape:
     tied: bool
     gated: bool
     positions: int = 0
+    biased: bool = False
     softcapped: bool = False
     experts: int = 1
     experts_a_token: int = 1
@@ -150,6 +152,7 @@ def read_shape(config: Mapping[str, Any]) -> ModelShape:
         tied=bool(values.get("tie_word_embeddings", family != "gpt_neox")),
         gated=family not in _PLAIN_MLP,
         positions=_optional(values, "n_positions") or 0 if family == "gpt2" else 0,
+        biased=bool(values.get("mlp_bias")),
         softcapped=bool(values.get("attn_logit_softcapping")),
         experts=experts,
         experts_a_token=_optional(values, "num_experts_per_tok") or 1,

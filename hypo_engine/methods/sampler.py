@@ -136,7 +136,9 @@ def score_samples(
     # padding may differ: policy and reference may have scored the samples in different batches
     width = min(logps.values.shape[1], reference.values.shape[1])
     values, reference_values = logps.values[:, :width], reference.values[:, :width]
-    policy_sums, reference_sums = values.detach().sum(dim=1).tolist(), reference_values.sum(dim=1).tolist()
+    policy_sums, reference_sums = (
+        x.sum(dim=1, dtype=torch.float64).tolist() for x in (values.detach(), reference_values)
+    )
     k = len(drawn.responses) // len(batch)
     each_score = [None] * len(drawn.responses) if scores is None else scores.flatten().tolist()
     responses = [

@@ -1,7 +1,7 @@
 """The cache of reference log-probabilities, shared between runs on the same data.
 
 A file's name is a hash of everything that determines the values bit for bit: the base model's weights, the
-dtype, the token ids (and so tokenizer, template, style and lengths), and what determines the batches,
+arithmetic, the token ids (and so tokenizer, template, style and lengths), and what determines the batches,
 since padding changes rounding. Twin runs share a file, and a run with other batches has its own. Only
 pairs that a run will see are computed. A run that needs more fills the gaps, and concurrent runs keep each
 other's work.
@@ -25,7 +25,7 @@ from hypo_engine.models.policy import Policy
 from hypo_engine.prompts.encoder import Encoded
 from hypo_engine.prompts.stored import StoredAnswers
 
-_VERSION = "3"
+_VERSION = "4"
 
 
 def reference_key(
@@ -35,7 +35,7 @@ def reference_key(
 
     Args:
         model_identity: From :func:`hypo_engine.models.load.model_identity`.
-        arithmetic: Device type and dtype of the model.
+        arithmetic: From :func:`hypo_engine.training.precision.reference_arithmetic`.
         layout: What determines the batches that the pairs are scored in.
     """
     digest = hashlib.sha256(repr((_VERSION, model_identity, arithmetic, layout)).encode())

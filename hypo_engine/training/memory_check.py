@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from hypo_engine.config import Sharding, TrainConfig
+from hypo_engine.cpu.bf16_gemm import is_fast
 from hypo_engine.data.token_pairs import TokenPairs
 from hypo_engine.distributed.world import processes_here
 from hypo_engine.errors import ConfigError
@@ -34,10 +35,10 @@ def check_fits(config: TrainConfig, resolved: str, pairs: TokenPairs, *, device:
         return
     available = available_memory(device)
     lengths, gpu, config = pair_lengths(pairs), device.type == "cuda", _settled(config, device)
-    estimate = estimate_memory(shape, config, lengths, gpu=gpu)
+    estimate = estimate_memory(shape, config, lengths, gpu=gpu, tiles=is_fast())
     if available is None or estimate.total <= available:
         return
-    knobs = helpful_knobs(shape, config, lengths, available=available, gpu=gpu)
+    knobs = helpful_knobs(shape, config, lengths, available=available, gpu=gpu, tiles=is_fast())
     raise ConfigError(refusal(estimate, available, knobs, insist=INSIST))
 
 
@@ -47,7 +48,8 @@ def estimate_run(
     """The estimate of a run on these pairs; None if the model's sizes are unknown."""
     if (shape := model_shape(resolved)) is None:
         return None
-    return estimate_memory(shape, _settled(config, device), pair_lengths(pairs), gpu=device.type == "cuda")
+    settled_one, gpu = _settled(config, device), device.type == "cuda"
+    return estimate_memory(shape, settled_one, pair_lengths(pairs), gpu=gpu, tiles=is_fast())
 
 
 def _settled(config: TrainConfig, device: torch.device) -> TrainConfig:

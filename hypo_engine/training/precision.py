@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from hypo_engine.config import Precision, TrainConfig
+from hypo_engine.cpu.bf16_gemm import is_fast
 from hypo_engine.forward.mixed import has_float_activations
 from hypo_engine.models.load import default_device, settled
 from hypo_engine.models.policy import Policy
@@ -44,3 +45,19 @@ def arithmetic_of(config: TrainConfig, policy: Policy) -> str:
     mixed = dtype == torch.bfloat16 and has_float_activations(policy.model)
     what = f"{_MIXED if mixed else dtype}{' 4bit' if config.load_in_4bit else ''}"
     return f"{default_device().type} {what} {config.precision.value} full={not policy.adapted}"
+
+
+def reference_arithmetic(config: TrainConfig, policy: Policy) -> str:
+    """The same for reference log-probabilities, in every detail.
+
+    With bfloat16 matrices on a processor with AMX, attention's products are rounded, and gates in those
+    modules of which LoRA adapts all layers. A run's policy and reference agree in that; other runs may
+    differ.
+    """
+    tiles = has_float_activations(policy.model) and is_fast()
+    gated = [
+        name
+        for name, module in policy.model.named_modules()
+        if (whole := vars(module).get("gated")) and whole.serves
+    ]
+    return f"{arithmetic_of(config, policy)} tiles={tiles} gates={gated}"

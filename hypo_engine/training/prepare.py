@@ -48,7 +48,7 @@ from hypo_engine.training.fingerprint import Fingerprint, data_key
 from hypo_engine.training.memory_check import check_fits
 from hypo_engine.training.optimizer import make_optimizer
 from hypo_engine.training.plan import Plan, make_plan
-from hypo_engine.training.precision import arithmetic_of, settle_precision
+from hypo_engine.training.precision import arithmetic_of, reference_arithmetic, settle_precision
 from hypo_engine.training.run import Run, ask_wish
 from hypo_engine.training.vllm import make_rollout, refuse_several_processes
 
@@ -335,7 +335,7 @@ def _open_cache(
     layout: str,
     tokens: Sequence[TokenPair],
 ) -> ReferenceCache:
-    key = reference_key(identity, arithmetic_of(config, policy), tokens, layout=layout)
+    key = reference_key(identity, reference_arithmetic(config, policy), tokens, layout=layout)
     return ReferenceCache(cache_dir, key, len(tokens), model=config.model_name_or_path, warn=warn)
 
 

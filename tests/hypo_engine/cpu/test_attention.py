@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hypo_engine.config import Precision
+from hypo_engine.cpu import attention
 from hypo_engine.cpu.attention import Segments
 from hypo_engine.cpu.bf16_gemm import is_fast
 from hypo_engine.cpu.skinny_gemm import library
@@ -20,6 +21,7 @@ from hypo_engine.forward.interface import AttentionOptions
 from hypo_engine.models.load import load_frozen, load_model
 from hypo_engine.prompts.packing import try_packing
 from hypo_engine.prompts.shared import SharedPrefix
+from tests.hypo_engine.conftest import torch_threads
 
 needs_compiler = pytest.mark.skipif(library() is None, reason="this machine has no C compiler")
 
@@ -67,9 +69,10 @@ COMPLETIONS = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 70)), min_siz
     completions=COMPLETIONS,
     group=st.integers(1, 4),
     shared=st.integers(1, 3),
-    size=st.sampled_from([2, 8, 20, 32, 64, 80]),
+    size=st.sampled_from([2, 8, 20, 32, 64, 80, 96, 128, 256]),
     grown=st.booleans(),
     half=st.booleans(),
+    threads=st.integers(1, 3),
     spread=st.sampled_from([0.3, 1.0, 4.0]),
 )
 def test_values_and_gradients(
@@ -81,6 +84,7 @@ def test_values_and_gradients(
     size: int,
     grown: bool,
     half: bool,
+    threads: int,
     spread: float,
 ) -> None:
     exact_products = not (half and is_fast())
@@ -104,12 +108,14 @@ def test_values_and_gradients(
 
     leaves = [x.requires_grad_() for x in inputs]
     segments = Segments(lengths, places if grown else None)
-    found = segments.attend(*leaves[:3], tuple(leaves[3:]) or None, size**-0.5, half=half)
-    assert found is not None
+    with torch_threads(threads):
+        found = segments.attend(*leaves[:3], tuple(leaves[3:]) or None, size**-0.5, half=half)
+        assert found is not None
+        gradients = torch.autograd.grad(found, leaves, upstream)
     if exact_products:
         torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
     assert (found.double() - expected).norm() <= (1e-5 if exact_products else 0.04) * expected.norm()
-    for ours, theirs in zip(torch.autograd.grad(found, leaves, upstream), wanted, strict=True):
+    for ours, theirs in zip(gradients, wanted, strict=True):
         # a single key has weight one for any score, so its gradient is zero up to rounding errors
         error = (ours.double() - theirs).norm() / max(theirs.norm(), upstream.norm())
         assert error < (1e-5 if exact_products else 0.04)
@@ -224,6 +230,30 @@ def test_what_is_no_number_stays_none(half: bool) -> None:
     assert found is not None
     assert found[4, 1].isnan().all()
     assert not found[5:].isnan().any()
+
+
+@needs_compiler
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize(
+    "shapes", [[(4, 8), (2, 8), (2, 4)], [(4, 8), (2, 6), (2, 6)], [(4, 8), (3, 8), (3, 8)]]
+)
+def test_other_shapes_are_left_to_torch(shapes: list[tuple[int, int]], *, half: bool) -> None:
+    """Such as values of latent attention, which are smaller than its keys."""
+    query, key, value = (random(5, *shape, seed=0) for shape in shapes)
+    assert Segments([5]).attend(query, key, value, None, 1.0, half=half) is None
+
+
+@needs_compiler
+def test_without_tiles_it_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it does if attention_bf16.c does not compile."""
+    x = random(40, 2, 8, seed=0)
+    exact = Segments([40]).attend(x, x, x, None, 1.0)
+    given = attention.compiled
+    monkeypatch.setattr(attention, "compiled", lambda name: None if "bf16" in name else given(name))
+    found = Segments([40]).attend(x, x, x, None, 1.0, half=True)
+    assert found is not None
+    assert exact is not None
+    assert torch.equal(found, exact)
 
 
 def test_other_types_are_left_to_torch() -> None:

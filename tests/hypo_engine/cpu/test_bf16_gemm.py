@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hypo_engine.cpu import bf16_gemm
 from hypo_engine.cpu.bf16_gemm import linear, product, rounded
+from tests.hypo_engine.conftest import torch_threads
 
 
 @pytest.fixture(params=["machine", "torch"])
@@ -47,14 +48,10 @@ def test_any_size_and_several_terms(
         terms.append((rounded(random(rows, rank, seed=2)), random(outs, rank, seed=3).bfloat16()))
     expected = sum((x.matrix.double() @ w.double().t() for x, w in terms), torch.zeros(rows, outs).double())
     size = max(float((x.matrix.double() @ w.double().t()).abs().max()) for x, w in terms)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with torch_threads(threads):
         close(product(terms), expected, sharp=sharp, size=size)
         start = random(rows, outs, seed=4)
         close(product(terms, into=start.clone()), start.double() + expected, sharp=sharp, size=size)
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_rounding_is_to_nearest() -> None:

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hypo_engine.cpu import bf16_gemm, lora_bf16
-from hypo_engine.cpu.bf16_gemm import rounded
+from hypo_engine.cpu.bf16_gemm import rounded, unset
 from hypo_engine.cpu.gate_bf16 import swiglu, swiglu_gradient
-from hypo_engine.cpu.lora_bf16 import Adapted
+from hypo_engine.cpu.lora_bf16 import Adapted, gives_rounded, write_gradients, write_outputs
+from tests.hypo_engine.conftest import torch_threads
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -80,23 +81,22 @@ def test_outputs_and_gradients(
     expected = exactly(x, given_layers, upstream)
     terms = exactly(x.abs(), [absolute(each) for each in given_layers], [each.abs() for each in upstream])
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with torch_threads(threads):
         found, downs = lora_bf16.forward(x, given_layers)
         of_x, of_a, of_b = lora_bf16.gradients(x, given_layers, downs, upstream, of_input=True)
         without, *_ = lora_bf16.gradients(x, given_layers, downs, upstream, of_input=False)
-    finally:
-        torch.set_num_threads(before)
     assert without is None
     assert of_x is not None
     for ours, theirs, sizes_of in zip((*found, of_x, *of_a, *of_b), expected, terms, strict=True):
         near(ours, theirs, sizes_of)
 
 
-@pytest.mark.skipif(not bf16_gemm.is_fast(), reason="lora_bf16.c needs AMX")
+needs_amx = pytest.mark.skipif(not bf16_gemm.is_fast(), reason="these C functions need AMX")
+
+
+@needs_amx
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("rows", [1, 32, 70])
+@pytest.mark.parametrize("rows", [1, 32, 70, 400])
 def test_one_call_gives_the_bits_of_its_products(
     rows: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,14 +109,10 @@ def test_one_call_gives_the_bits_of_its_products(
         assert of_x is not None
         return [*found, of_x, *of_a, *of_b]
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with torch_threads(threads):
         together = all_of_it()
         monkeypatch.setattr(lora_bf16, "_library", lambda *_: None)
         one_by_one = all_of_it()
-    finally:
-        torch.set_num_threads(before)
     assert all(torch.equal(*pair) for pair in zip(together, one_by_one, strict=True))
 
 
@@ -133,8 +129,15 @@ def both(x: Tensor, layer: Adapted) -> list[tuple[Tensor, Adapted]]:
     return [(x, layer), (x.abs(), absolute(layer))]
 
 
-def test_more_layers_than_the_kernel_has_room_for(way: None) -> None:
-    x, layers = random(5, 32), group(32, [(7, 2)] * 9)
+@pytest.mark.parametrize("count", [8, 9])
+def test_more_layers_than_the_kernel_has_room_for(way: None, count: int) -> None:
+    x, layers = random(5, 32), group(32, [(7, 2)] * count)
+    upstream = [random(5, 7, seed=i) for i in range(count)]
+    _, downs = lora_bf16.forward(x, layers)
+    of_x, *_ = lora_bf16.gradients(x, layers, downs, upstream, of_input=True)
+    assert of_x is not None
+    terms = exactly(x, [absolute(layer) for layer in layers], [u.abs() for u in upstream])[count]
+    near(of_x, exactly(x, layers, upstream)[count], terms)
     for found, layer in zip(lora_bf16.forward(x, layers)[0], layers, strict=True):
         near(found, *(exactly(each, [own], [torch.zeros(5, 7)])[0] for each, own in both(x, layer)))
 
@@ -152,7 +155,41 @@ def test_other_strides(way: None) -> None:
     assert torch.equal(found[2][0], expected[2][0])
 
 
-@pytest.mark.skipif(not bf16_gemm.is_fast(), reason="gate_bf16.c needs AMX")
+@needs_amx
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("rows", [1, 70, 300])
+def test_rounded_matrices_are_what_others_are_rounded_to(rows: int, threads: int) -> None:
+    """Inputs, outputs and gradients, with their padding."""
+    x, layers = random(rows, 130), group(130, [(70, 16), (45, 3)])
+    upstream = [random(rows, len(layer.weight), seed=7) for layer in layers]
+    narrow = [unset(rows, len(layer.weight)) for layer in layers]
+    of_x = unset(rows, 130)
+    for matrix in (*narrow, of_x):
+        matrix.padded.fill_(torch.nan)
+    assert gives_rounded(layers, 130)
+    with torch_threads(threads):
+        wide, downs = lora_bf16.forward(x, layers)
+        expected_x, *expected = lora_bf16.gradients(x, layers, downs, upstream, of_input=True)
+        narrow_downs = write_outputs(rounded(x), layers, narrow)
+        found = write_gradients(rounded(x), layers, narrow_downs, [rounded(u) for u in upstream], of_x)
+    assert expected_x is not None
+    for ours, theirs in zip((*narrow, of_x), (*wide, expected_x), strict=True):
+        assert torch.equal(ours.padded, rounded(theirs).padded)
+    for ours_of, theirs_of in zip(found, expected, strict=True):
+        assert all(torch.equal(*pair) for pair in zip(ours_of, theirs_of, strict=True))
+
+
+@needs_amx
+def test_the_deepest_sum_that_is_written_rounded() -> None:
+    (layer,) = group(16_352, [(40, 5)])
+    assert gives_rounded([layer], 16_352)
+    assert not gives_rounded([layer], 16_353)
+    x, found = random(3, 16_352), unset(3, 40)
+    write_outputs(x, [layer], [found])
+    assert torch.equal(found.padded, rounded(lora_bf16.forward(x, [layer])[0][0]).padded)
+
+
+@needs_amx
 def test_the_gate_of_rounded_matrices() -> None:
     gate, up, upstream = (random(37, 50, seed=seed) * 3 for seed in range(3))
     narrow = [rounded(x) for x in (gate, up, upstream)]

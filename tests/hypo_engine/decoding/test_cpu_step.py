@@ -27,6 +27,7 @@ from hypo_engine.models.load import load_model
 from hypo_engine.models.policy import load_policy
 from hypo_engine.prompts.packing import try_packing
 from hypo_engine.prompts.shared import SharedPrefix
+from tests.hypo_engine.conftest import torch_threads
 from tests.hypo_engine.forward.test_lora import shake
 
 CPU = torch.device("cpu")
@@ -180,16 +181,12 @@ def test_a_row_does_not_depend_on_its_neighbours_or_on_threads(tiny: Callable[[s
     rows = [0, 1, 0, 1, 2, 1, 0, 1, 0, 2, 1]
     tokens = torch.randint(3, 300, (3, len(rows)), generator=torch.Generator().manual_seed(1))
     tokens[:, [4, 9]] = torch.tensor([[7], [8], [9]])  # among the first eight rows and in the rest
-    threads = torch.get_num_threads()
-    try:
-        for count in (1, 2, 3):
-            torch.set_num_threads(count)
+    for count in (1, 2, 3):
+        with torch_threads(count):
             beside = logits_of(prefix.decoding(rows, 3), tokens.tolist())
-            for one, other in zip(alone[1:], beside[1:], strict=True):
-                assert torch.equal(one[0], other[4])
-                assert torch.equal(one[0], other[9])
-    finally:
-        torch.set_num_threads(threads)
+        for one, other in zip(alone[1:], beside[1:], strict=True):
+            assert torch.equal(one[0], other[4])
+            assert torch.equal(one[0], other[9])
 
 
 @needs_compiler
@@ -279,14 +276,10 @@ def test_a_row_is_the_same_beside_other_adapters_and_with_other_threads(tiny: Ca
     prefix.decoding([0], 1)  # encodes the prompt
 
     def last_logits(threads: int) -> Tensor:
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
+        with torch_threads(threads):
             decoding = prefix.decoding([0] * len(names), 4)
             assert isinstance(decoding, CompiledDecoding)
             return logits_of(decoding, [[7] * len(names)] * 4)[-1][-1]
-        finally:
-            torch.set_num_threads(before)
 
     plain = last_logits(1)
     names[:] = ["one"]

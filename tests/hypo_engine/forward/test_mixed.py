@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hypo_engine.config import TrainConfig
+from hypo_engine.cpu import gate_bf16
 from hypo_engine.cpu.bf16_gemm import is_fast
 from hypo_engine.decoding.cpu_step import CompiledDecoding
 from hypo_engine.forward.mixed import has_float_activations, keep_activations_float
@@ -18,6 +19,7 @@ from hypo_engine.models.adapters import attach_lora
 from hypo_engine.models.load import load_model
 from hypo_engine.models.policy import Policy, load_policy
 from tests.hypo_engine.forward.test_lora import IDS, shake
+from tests.tiny_model import write_tiny_model
 
 CPU = torch.device("cpu")
 ARCHITECTURES = ("llama", "llama_untied", "qwen2", "qwen3", "gemma2")
@@ -191,6 +193,34 @@ def test_a_module_with_a_bias_is_computed_layer_by_layer(
     x = torch.randn(3, found.model.config.hidden_size)
     assert first(x) is None
     assert second(x) is not None
+
+
+@needs_amx
+def test_a_module_wider_than_a_sum_in_one_go_is_rounded_too(
+    config: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    folder = write_tiny_model(tmp_path / "wide", intermediate_size=18_944, num_hidden_layers=1)
+    exact, found = (policy(config, folder, precision=p) for p in ("float32", "bfloat16"))
+    shake(exact.model)
+    shake(found.model)
+    gradients = []
+    for one in (exact, found):
+        logps(one).square().sum().backward()  # type: ignore[no-untyped-call]
+        gradients.append([p.grad for p in one.parameters() if p.grad is not None])
+    assert all(module.serves for module in gated(found))
+    for expected, ours in zip(*gradients, strict=True):
+        assert (ours - expected).norm() <= 0.1 * expected.norm()
+
+
+@needs_amx
+def test_a_gate_that_does_not_compile_is_computed_in_float32(
+    config: Callable[..., TrainConfig], tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = policy(config, tiny("llama"))
+    values = logps(found)
+    monkeypatch.setattr(gate_bf16, "compiled", lambda _: None)
+    assert not any(module.serves for module in gated(found))
+    assert 0 < (logps(found) - values).abs().max() < 0.05
 
 
 @pytest.mark.parametrize("architecture", ["llama", "llama_untied", "qwen2"])

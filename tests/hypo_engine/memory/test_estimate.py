@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hypo_engine.config import Method, Precision, RolloutEngine, Sharding, TrainConfig
+from hypo_engine.cpu.bf16_gemm import is_fast
 from hypo_engine.errors import ModelError
 from hypo_engine.forward.four_bit import is_four_bit
 from hypo_engine.forward.grouped_lora import GroupedLora
@@ -393,11 +394,25 @@ def test_so_is_what_is_said_of_bfloat16_on_a_gpu(tmp_path: Path, architecture: s
     assert said_of(folder, config, gpu=True) == pytest.approx(saved_by(encoder, model), rel=0.15)
 
 
-def said_of(folder: Path, config: TrainConfig, *, gpu: bool = False) -> int:
+@pytest.mark.parametrize("change", [{}, {"lora_target_modules": "q_proj,v_proj"}, {"mlp_bias": True}])
+def test_so_is_what_is_said_of_bfloat16_on_a_cpu(tmp_path: Path, change: dict[str, Any]) -> None:
+    biased = {name: value for name, value in change.items() if name == "mlp_bias"}
+    folder = wide_model(tmp_path, "llama", **biased)
+    lora = {name: value for name, value in change.items() if name not in biased}
+    config = changed(
+        DPO, model_name_or_path=str(folder), lora_r=4, precision=Precision.BFLOAT16, eval_prompts=0, **lora
+    )
+    policy = load_policy(config, str(folder), pad_id=0, device=torch.device("cpu"))
+    saved = saved_by(policy.encode, policy.model)
+    assert said_of(folder, config, tiles=is_fast()) == pytest.approx(saved, rel=0.15)
+    assert said_of(folder, config) >= 0.85 * saved
+
+
+def said_of(folder: Path, config: TrainConfig, **machine: bool) -> int:
     """The estimate of what two pairs of 96 + 64 tokens save."""
     shape = read_shape(json.loads((folder / "config.json").read_text()))
     using = Coefficients(workspace=0.0, slack=1.0)
-    return estimate_memory(shape, config, [PairLength(96, 64, 64)] * 2, gpu=gpu, using=using).activations
+    return estimate_memory(shape, config, [PairLength(96, 64, 64)] * 2, using=using, **machine).activations
 
 
 def saved_by(encode: Encode, model: Any) -> int:
@@ -418,7 +433,7 @@ def saved_by(encode: Encode, model: Any) -> int:
     return sum(saved.values())
 
 
-def wide_model(folder: Path, architecture: str) -> Path:
+def wide_model(folder: Path, architecture: str, **others: bool) -> Path:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     usual = {
@@ -427,6 +442,8 @@ def wide_model(folder: Path, architecture: str) -> Path:
     }  # fmt: skip
     gpt2 = {"vocab_size": 300, "n_embd": 128, "n_inner": 384, "n_layer": 4, "n_head": 4}
     ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
-    config = AutoConfig.for_model(architecture, **(gpt2 if architecture == "gpt2" else usual), **ends)
+    config = AutoConfig.for_model(
+        architecture, **(gpt2 if architecture == "gpt2" else usual), **ends, **others
+    )
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     return folder

@@ -264,6 +264,17 @@ def test_twins_share_the_cached_reference(run: Any, config: MakeConfig) -> None:
     assert twin.values[0] == first.values[0]
 
 
+@pytest.mark.parametrize("others_targets", ["q_proj,v_proj", "gate_proj,up_proj,down_proj"])
+def test_a_run_that_adapts_other_layers_begins_at_its_own_reference(
+    run: Any, config: MakeConfig, others_targets: str
+) -> None:
+    """Where LoRA adapts all of a feed-forward module, bfloat16 rounds more, in policy and reference."""
+    run(config(precision="bfloat16"), name="one")
+    _, other = run(config(precision="bfloat16", lora_target_modules=others_targets), name="other")
+    assert other.values[0]["eval_rewards/margins"] == 0.0
+    assert other.values[1]["rewards/margins"] == 0.0
+
+
 @pytest.mark.exact
 def test_a_model_that_cannot_share_prompts_trains_all_the_same(
     run: Any, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
