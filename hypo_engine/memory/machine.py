@@ -1,10 +1,12 @@
-"""Available memory of this machine. No torch here."""
+"""What an estimate asks of this machine: its memory, and whether it multiplies bfloat16. No torch here."""
 
 import os
 from pathlib import Path
 
 _MEMINFO = Path("/proc/meminfo")
 _GROUP = Path("/sys/fs/cgroup")
+_PROCESSOR = Path("/proc/cpuinfo")
+_TILES = frozenset({"amx_bf16", "avx512_bf16"})
 
 
 def available_bytes(meminfo: Path = _MEMINFO, group: Path = _GROUP) -> int | None:
@@ -15,6 +17,15 @@ def available_bytes(meminfo: Path = _MEMINFO, group: Path = _GROUP) -> int | Non
 def whole_memory(meminfo: Path = _MEMINFO, group: Path = _GROUP) -> int | None:
     """Total bytes of the machine or the container; None if unknown."""
     return _least(_of_system(meminfo, "MemTotal:", "SC_PHYS_PAGES"), _of_group(group, held=False))
+
+
+def has_tiles(processor: Path = _PROCESSOR) -> bool:
+    """Whether the processor says that it multiplies bfloat16 tiles (AMX)."""
+    try:
+        lines = processor.read_text().splitlines()
+    except (OSError, ValueError):
+        return False
+    return any(_TILES.issubset(line.split()) for line in lines if line.startswith("flags"))
 
 
 def _least(*found: int | None) -> int | None:

@@ -18,7 +18,7 @@ from app.local.running import Running
 from app.settings import Settings
 from app.store import dataset_writing, datasets, runs, workers
 from app.store.models import Dataset
-from hypo_engine.config import TrainConfig
+from hypo_engine.config import Precision, TrainConfig
 from hypo_engine.data.formats import Kept, Pair
 from hypo_engine.memory.estimate import PairLength, estimate_memory
 from hypo_engine.memory.shape import read_shape
@@ -212,6 +212,31 @@ def test_the_memory_of_another_machine_refuses_nothing(
     assert forecast.estimate is not None
     assert (forecast.available, forecast.fits) == (None, True)
     assert len(launch("dpo", dataset.id, config_for(model).model_dump(mode="json"))) == 1
+
+
+@pytest.mark.parametrize("tiles", [False, True])
+def test_of_this_machines_processor_it_is_known_whether_it_multiplies_bfloat16(
+    request: pytest.FixtureRequest,
+    session: Session,
+    dataset: Dataset,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    tiles: bool,
+) -> None:
+    """One that does keeps gates in bfloat16. Of another machine's it is not known, so more is expected."""
+    monkeypatch.setattr(estimates, "has_tiles", lambda: tiles)
+    (model / "config.json").write_text(json.dumps(SIZES | {"model_type": "llama"}))
+    config = config_for(model).model_copy(update={"precision": Precision.BFLOAT16})
+
+    def activations() -> int:
+        estimate = forecast_memory(config, dataset.id).estimate
+        assert estimate is not None
+        return estimate.activations
+
+    elsewhere = activations()
+    request.getfixturevalue("own_workers")
+    assert (activations() < elsewhere) == tiles
 
 
 @pytest.mark.usefixtures("own_workers")

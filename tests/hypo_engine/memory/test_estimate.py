@@ -18,7 +18,7 @@ from hypo_engine.forward.four_bit import is_four_bit
 from hypo_engine.forward.grouped_lora import GroupedLora
 from hypo_engine.memory.estimate import GIB, Coefficients, PairLength, estimate_memory, format_bytes, heaviest
 from hypo_engine.memory.knobs import helpful_knobs, refusal
-from hypo_engine.memory.machine import available_bytes, whole_memory
+from hypo_engine.memory.machine import available_bytes, has_tiles, whole_memory
 from hypo_engine.memory.shape import ModelShape, read_shape
 from hypo_engine.models.adapters import attach_lora
 from hypo_engine.models.load import load_model
@@ -364,6 +364,19 @@ def test_free_memory_is_the_systems_or_the_containers(tmp_path: Path) -> None:
     assert here is not None
     assert all_of_it is not None
     assert 0 < here < all_of_it
+
+
+def test_a_processor_says_whether_it_multiplies_bfloat16(tmp_path: Path) -> None:
+    said = tmp_path / "cpuinfo"
+    for flags, has in (
+        ("fpu avx512_bf16 amx_bf16", True),
+        ("fpu amx_bf16_other avx512_bf16", False),
+        ("", False),
+    ):
+        said.write_text(f"processor\t: 0\nmodel name\t: avx512_bf16 amx_bf16\nflags\t\t: {flags}\n")
+        assert has_tiles(said) == has
+    assert not has_tiles(tmp_path / "none")
+    assert has_tiles() or not is_fast()
 
 
 SAVING = [*((name, False) for name in ARCHITECTURES), ("llama", True), ("qwen2", True)]
