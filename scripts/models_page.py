@@ -147,6 +147,9 @@ files alone can show is checked at Launch already, if they are on its machine:
   answers. The same pairs then give the same tokens every day, and a run can be resumed. A thought that it
   opens is closed before the answer, unless most answers of the data contain thoughts (`enable_thinking`, see
   [configuration](configuration.md)).
+- **Adapters.** A folder with a LoRA adapter is merged into the model that it names
+  ([launch](launch.md#start-from-a-run)). An adapter of a table that embeddings and output head share cannot
+  be merged.
 - **Code.** Nothing in a model's files can name an attention function, a kernel or a module to fetch or run.
 
 A model shares prompts, and packs all tokens without padding, if its structure allows it and the numbers

@@ -10,8 +10,10 @@ from typing import Any
 ARCHITECTURES = ("llama", "qwen2", "gpt2", "gpt_neox", "gemma2")
 """The architectures of most tests; all five use a growing key-value cache."""
 
-MORE_ARCHITECTURES = ("llama_untied", "mistral", "qwen3", "gemma3_text")
-"""More architectures of :func:`write_tiny_model`: an untied head, short windows, query norms."""
+MORE_ARCHITECTURES = ("llama_untied", "mistral", "qwen3", "gemma3_text", "youtu")
+"""More architectures of :func:`write_tiny_model`: an untied head, short windows, query norms, and latent
+attention, whose values are smaller than its keys.
+"""
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -128,6 +130,14 @@ def _tiny_config(architecture: str, tokenizer: Any, sizes: dict[str, int]) -> An
             "sliding_window": 6,
             "layer_types": ["sliding_attention", "full_attention"],
         },
+    }
+    shapes["youtu"] = usual | {
+        "num_key_value_heads": 4,
+        "q_lora_rank": 16,
+        "kv_lora_rank": 16,
+        "qk_nope_head_dim": 8,
+        "qk_rope_head_dim": 4,
+        "v_head_dim": 6,
     }
     # gpt_neox and gpt2 have dropout by default or here: the engine must disable it
     if architecture == "gpt_neox":

@@ -75,7 +75,7 @@ class StaticPass(DecodePass):
             scores = (scores / options.softcap).tanh() * options.softcap
         scores = scores.masked_fill(self._hidden_from(options.window), float("-inf"))
         weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
-        return (weights @ values).reshape(1, rows, heads, size)
+        return (weights @ values).reshape(1, rows, heads, -1)
 
     def _hidden_from(self, window: int | None) -> Tensor:
         """[rows, 1, 1, columns] bool, computed once per step for all layers with the same window."""

@@ -111,7 +111,10 @@ class _Row:
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, prefix: tuple[Tensor, Tensor] | None, options: AttentionOptions
     ) -> Tensor:
-        """q [tokens, heads, size], k and v [tokens, kv heads, size], also of the prefix -> [1, *q.shape]."""
+        """q [tokens, heads, size], k and v [tokens, kv heads, size], also of the prefix -> [1, *q.shape].
+
+        The size of v may differ, and is then that of the result.
+        """
         elsewhere = prefix if prefix is not None and prefix[0] is not k else None  # not in this row
         if options.is_plain(self._longest):
             attended = self._segments.attend(q, k, v, elsewhere, options.scaling, half=options.half)
@@ -204,7 +207,7 @@ class DecodePass:
         if self._padding is not None:
             scores += self._padding[..., seen]
         weights = scores.softmax(dim=-1, dtype=torch.float32).to(value.dtype)
-        return (weights @ values[:, :, seen]).reshape(1, rows, heads, size)
+        return (weights @ values[:, :, seen]).reshape(1, rows, heads, -1)
 
     def advance(self) -> None:
         """Move to the next column, once all layers have run."""

@@ -46,7 +46,10 @@ class Pass(Protocol):
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, options: AttentionOptions
     ) -> Tensor:
-        """query [1, heads, n, size], key and value [1, kv heads, n, size] -> [1, n, heads, size]."""
+        """query [1, heads, n, size], key and value [1, kv heads, n, size] -> [1, n, heads, size].
+
+        The size of value may differ from that of query and key, and is then that of the result.
+        """
 
 
 def attend(

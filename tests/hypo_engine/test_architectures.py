@@ -19,9 +19,10 @@ from hypo_engine.models.load import check_vocabulary, check_whole, context_limit
 from hypo_engine.prompts.packing import try_packing
 from hypo_engine.prompts.separate import SeparateSequences
 from hypo_engine.prompts.shared import SharedPrefix
+from scripts.models_page import PAGE, page
 from tests.architectures import tiny_architecture, tiny_config
 
-PACKED = ("llama", "mixtral", "gpt2", "gemma2")
+PACKED = ("llama", "mixtral", "gpt2", "gemma2", "deepseek_v3", "youtu")
 PLAIN = {
     "falcon": "batched",  # its attention bypasses our function
     "jamba": "batched",  # state space layers between attention
@@ -319,3 +320,9 @@ def test_what_a_model_raises_becomes_a_sentence() -> None:
         model(input_ids=torch.tensor([[10**6]]))
     with pytest.raises(KeyError), plain_errors():
         raise KeyError("ours")
+
+
+def test_the_page_of_models_says_what_its_script_says() -> None:
+    """A sentence that is only on the page would be lost when the script writes it the next time."""
+    (said, _), (whole, _) = (text.split("## Tried") for text in (page([]), PAGE.read_text(encoding="utf-8")))
+    assert whole == said
