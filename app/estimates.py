@@ -24,7 +24,7 @@ from hypo_engine.config import TrainConfig
 from hypo_engine.errors import ModelError
 from hypo_engine.memory.estimate import Estimate, PairLength, estimate_memory
 from hypo_engine.memory.knobs import Knob, helpful_knobs, refusal
-from hypo_engine.memory.machine import available_bytes, has_tiles, whole_memory
+from hypo_engine.memory.machine import available_bytes, has_amx, whole_memory
 from hypo_engine.memory.shape import ModelShape, read_shape
 
 CHARACTERS_A_TOKEN: Final = 3
@@ -83,11 +83,11 @@ def forecast_memory(config: TrainConfig, dataset_id: int | None) -> MemoryForeca
     if available is not None:
         available //= config.devices  # without a GPU all processes of the run share the memory
     lengths = None if dataset_id is None else _lengths_of(dataset_id, settings)
-    tiles = available is not None and has_tiles()  # of another machine's processor nothing is known
-    estimate = estimate_memory(shape, config, lengths, gpu=gpu, tiles=tiles)
+    amx = available is not None and has_amx()  # of another machine's processor nothing is known
+    estimate = estimate_memory(shape, config, lengths, gpu=gpu, amx=amx)
     knobs: Sequence[Knob] = ()
     if available is not None and estimate.total > available:
-        knobs = helpful_knobs(shape, config, lengths, available=available, gpu=gpu, tiles=tiles)
+        knobs = helpful_knobs(shape, config, lengths, available=available, gpu=gpu, amx=amx)
     return MemoryForecast(estimate, "", available, waits, gpu, tuple(knobs))
 
 

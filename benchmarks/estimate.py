@@ -17,5 +17,5 @@ def estimate(job: Job) -> dict[str, Any]:
     shape = read_shape(json.loads((Path(job.model) / "config.json").read_text(encoding="utf-8")))
     lengths = [PairLength(job.prompt, job.completion, job.completion)] * job.pairs
     on_gpu = default_device().type == "cuda"
-    found = estimate_memory(shape, configuration(job), lengths, gpu=on_gpu, tiles=is_fast())
+    found = estimate_memory(shape, configuration(job), lengths, gpu=on_gpu, amx=is_fast())
     return {"peak": found.total, "parts": found.parts()}

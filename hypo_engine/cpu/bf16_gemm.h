@@ -10,7 +10,7 @@
 #define STRIP (1 << 19) /* elements of w that are packed at a time: 1 MiB */
 #define DEEPEST (STRIP / (2 * SIDE)) /* terms of a sum that a strip has room for */
 #define MOST 16                      /* matrices in such a sum */
-#define MANY 128                     /* rows beside which packing w takes little time */
+#define ROWS_A_THREAD 128            /* with as many, packing all of w takes a thread little time */
 
 typedef struct { /* x [rows, depth], padded with zeros to whole tiles; w [outs, depth] with strides, one of which is 1 */
     const Half *x, *w;
@@ -140,12 +140,12 @@ static Part rows_of(int64_t rows, int64_t outs, int64_t me, int64_t all)
     return (Part){0, outs, lines * me / all * 2 * SIDE, least(lines * (me + 1) / all * 2 * SIDE, rows)};
 }
 
-/* Its part of y [rows, outs]: columns, so that it packs less of w; or rows, which no other thread then reads, if they are
- * many and all of w fits into a strip */
+/* The part of y [rows, outs] of thread `me`: columns, so that it packs less of w; or rows of x, which no other thread then
+ * reads, if they are many and all of w fits into a strip */
 static Part part_of(const Term *terms, int count, int64_t rows, int64_t outs, int64_t me, int64_t all)
 {
     int64_t columns = tiles(outs, 2 * SIDE), across = least(all, columns);
-    if (rows >= MANY * all && outs * depth_of(terms, count) <= STRIP)
+    if (rows >= ROWS_A_THREAD * all && outs * depth_of(terms, count) <= STRIP)
         across = 1;
     while (all % across)
         across--;

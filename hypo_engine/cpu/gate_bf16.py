@@ -8,7 +8,7 @@ from hypo_engine.cpu.bf16_gemm import Rounded, is_fast, unset
 from hypo_engine.cpu.compiler import compiled
 
 
-def is_here() -> bool:
+def is_available() -> bool:
     """Whether these functions can be called."""
     return is_fast() and compiled("gate_bf16.c") is not None
 

@@ -153,7 +153,7 @@ class GatedMlp:
         """Whether the machine and the layers allow it."""
         *first, last = [part.adapted() for part in self._parts]
         inner = gives_rounded(first, first[0].weight.shape[1]) and gives_rounded([last], len(last.weight))
-        return inner and gate_bf16.is_here()
+        return inner and gate_bf16.is_available()
 
     def __call__(self, x: Tensor) -> Tensor | None:
         """[..., hidden] -> [..., hidden]; None if the module has to be computed layer by layer."""

@@ -199,7 +199,7 @@ def estimate_memory(
     lengths: Sequence[PairLength] | None = None,
     *,
     gpu: bool = False,
-    tiles: bool = False,
+    amx: bool = False,
     using: Coefficients = COEFFICIENTS,
 ) -> Estimate:
     """Estimate the peak memory of a run.
@@ -208,8 +208,8 @@ def estimate_memory(
         lengths: Lengths of the run's pairs, at least of the longest; None means the configured maxima.
         gpu: Whether it runs on a GPU, where automatic precision is bfloat16. On a CPU it counts as float32,
             which needs more.
-        tiles: Whether a CPU multiplies bfloat16 in hardware (AMX). One that does not, or that is not known,
-            needs more for bfloat16.
+        amx: Whether a CPU multiplies bfloat16 in hardware. False if that is unknown; bfloat16 then needs
+            more.
     """
     load = heaviest(config, lengths)
     half = config.precision is Precision.BFLOAT16 or (config.precision is Precision.AUTO and gpu)
@@ -223,7 +223,7 @@ def estimate_memory(
         adapter=adapter,
         optimiser=8 * trained,
         gradients=4 * trained,
-        activations=_activations(shape, config, load, number, using, tiles=half and tiles),
+        activations=_activations(shape, config, load, number, using, amx=half and amx),
         kv_cache=_kv_cache(shape, config, load, number, using, half=half, gpu=gpu),
         head=_head(shape, load, using, in_blocks=number == 4 and config.lora_r > 0 and not gpu)
         + 4 * load.sampled * _value_head(shape, config),
@@ -311,12 +311,12 @@ def _merged(shape: ModelShape, config: TrainConfig, using: Coefficients, *, half
 
 
 def _activations(
-    shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients, *, tiles: bool
+    shape: ModelShape, config: TrainConfig, load: Load, number: int, using: Coefficients, *, amx: bool
 ) -> int:
     """Bytes saved for the backward pass, and its working memory."""
     adapted = config.lora_r > 0
     remade = adapted and number == 4 and shape.family in using.remade
-    narrow = remade and tiles and not shape.biased and adapts_gates(config.lora_target_modules)
+    narrow = remade and amx and not shape.biased and adapts_gates(config.lora_target_modules)
     a_layer = _saved_a_layer(shape, number, using, adapted=adapted, remade=remade, narrow=narrow)
     tokens = load.prompts + load.answers + load.sampled
     scores = 4 * using.scores * shape.heads * _attended(load) if shape.softcapped else 0.0

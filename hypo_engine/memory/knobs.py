@@ -37,21 +37,21 @@ def helpful_knobs(
     *,
     available: int,
     gpu: bool = False,
-    tiles: bool = False,
+    amx: bool = False,
     most: int = 3,
 ) -> list[Knob]:
     """The most helpful knobs: those that make the run fit first, then by resulting memory.
 
-    Each knob is set to its mildest value that fits, or to its strongest if none does. ``gpu`` and ``tiles``
+    Each knob is set to its mildest value that fits, or to its strongest if none does. ``gpu`` and ``amx``
     are those of :func:`estimate_memory`.
     """
-    now = estimate_memory(shape, config, lengths, gpu=gpu, tiles=tiles).total
+    now = estimate_memory(shape, config, lengths, gpu=gpu, amx=amx).total
     found: list[Knob] = []
     for settings in _candidates(config, gpu=gpu):
         best: Knob | None = None
         for changes in settings:
             changed = config.model_copy(update=changes)
-            best = Knob(changes, estimate_memory(shape, changed, lengths, gpu=gpu, tiles=tiles))
+            best = Knob(changes, estimate_memory(shape, changed, lengths, gpu=gpu, amx=amx))
             if best.estimate.total <= available:
                 break
         if best is not None and best.estimate.total < 0.99 * now:

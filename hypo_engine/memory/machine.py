@@ -1,12 +1,14 @@
 """What an estimate asks of this machine: its memory, and whether it multiplies bfloat16. No torch here."""
 
 import os
+import shlex
+import shutil
 from pathlib import Path
 
 _MEMINFO = Path("/proc/meminfo")
 _GROUP = Path("/sys/fs/cgroup")
 _PROCESSOR = Path("/proc/cpuinfo")
-_TILES = frozenset({"amx_bf16", "avx512_bf16"})
+_AMX = frozenset({"amx_bf16", "avx512_bf16"})
 
 
 def available_bytes(meminfo: Path = _MEMINFO, group: Path = _GROUP) -> int | None:
@@ -19,13 +21,15 @@ def whole_memory(meminfo: Path = _MEMINFO, group: Path = _GROUP) -> int | None:
     return _least(_of_system(meminfo, "MemTotal:", "SC_PHYS_PAGES"), _of_group(group, held=False))
 
 
-def has_tiles(processor: Path = _PROCESSOR) -> bool:
-    """Whether the processor says that it multiplies bfloat16 tiles (AMX)."""
+def has_amx(processor: Path = _PROCESSOR) -> bool:
+    """Whether the processor says that it multiplies bfloat16 tiles, and there is a compiler for that."""
+    if shutil.which(shlex.split(os.environ.get("CC") or "cc")[0]) is None:
+        return False
     try:
         lines = processor.read_text().splitlines()
     except (OSError, ValueError):
         return False
-    return any(_TILES.issubset(line.split()) for line in lines if line.startswith("flags"))
+    return any(_AMX.issubset(line.split()) for line in lines if line.startswith("flags"))
 
 
 def _least(*found: int | None) -> int | None:

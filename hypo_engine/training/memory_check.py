@@ -35,10 +35,10 @@ def check_fits(config: TrainConfig, resolved: str, pairs: TokenPairs, *, device:
         return
     available = available_memory(device)
     lengths, gpu, config = pair_lengths(pairs), device.type == "cuda", _settled(config, device)
-    estimate = estimate_memory(shape, config, lengths, gpu=gpu, tiles=is_fast())
+    estimate = estimate_memory(shape, config, lengths, gpu=gpu, amx=is_fast())
     if available is None or estimate.total <= available:
         return
-    knobs = helpful_knobs(shape, config, lengths, available=available, gpu=gpu, tiles=is_fast())
+    knobs = helpful_knobs(shape, config, lengths, available=available, gpu=gpu, amx=is_fast())
     raise ConfigError(refusal(estimate, available, knobs, insist=INSIST))
 
 
@@ -48,8 +48,8 @@ def estimate_run(
     """The estimate of a run on these pairs; None if the model's sizes are unknown."""
     if (shape := model_shape(resolved)) is None:
         return None
-    settled_one, gpu = _settled(config, device), device.type == "cuda"
-    return estimate_memory(shape, settled_one, pair_lengths(pairs), gpu=gpu, tiles=is_fast())
+    config, gpu = _settled(config, device), device.type == "cuda"
+    return estimate_memory(shape, config, pair_lengths(pairs), gpu=gpu, amx=is_fast())
 
 
 def _settled(config: TrainConfig, device: torch.device) -> TrainConfig:

@@ -48,16 +48,10 @@ def arithmetic_of(config: TrainConfig, policy: Policy) -> str:
 
 
 def reference_arithmetic(config: TrainConfig, policy: Policy) -> str:
-    """The same for reference log-probabilities, in every detail.
+    """The same for reference log-probabilities, with what else their last digits depend on.
 
-    With bfloat16 matrices on a processor with AMX, attention's products are rounded, and gates in those
-    modules of which LoRA adapts all layers. A run's policy and reference agree in that; other runs may
-    differ.
+    A layer with an adapter goes through other kernels than one without, even while the adapter is off: with
+    AMX, feed-forward modules of which LoRA adapts all layers round their gates. A run's policy and reference
+    agree in that; a run that adapts other layers may differ.
     """
-    tiles = has_float_activations(policy.model) and is_fast()
-    gated = [
-        name
-        for name, module in policy.model.named_modules()
-        if (whole := vars(module).get("gated")) and whole.serves
-    ]
-    return f"{arithmetic_of(config, policy)} tiles={tiles} gates={gated}"
+    return f"{arithmetic_of(config, policy)} amx={is_fast()} adapts={config.lora_target_modules}"

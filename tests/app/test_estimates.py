@@ -214,7 +214,7 @@ def test_the_memory_of_another_machine_refuses_nothing(
     assert len(launch("dpo", dataset.id, config_for(model).model_dump(mode="json"))) == 1
 
 
-@pytest.mark.parametrize("tiles", [False, True])
+@pytest.mark.parametrize("amx", [False, True])
 def test_of_this_machines_processor_it_is_known_whether_it_multiplies_bfloat16(
     request: pytest.FixtureRequest,
     session: Session,
@@ -222,10 +222,10 @@ def test_of_this_machines_processor_it_is_known_whether_it_multiplies_bfloat16(
     model: Path,
     monkeypatch: pytest.MonkeyPatch,
     *,
-    tiles: bool,
+    amx: bool,
 ) -> None:
     """One that does keeps gates in bfloat16. Of another machine's it is not known, so more is expected."""
-    monkeypatch.setattr(estimates, "has_tiles", lambda: tiles)
+    monkeypatch.setattr(estimates, "has_amx", lambda: amx)
     (model / "config.json").write_text(json.dumps(SIZES | {"model_type": "llama"}))
     config = config_for(model).model_copy(update={"precision": Precision.BFLOAT16})
 
@@ -236,7 +236,7 @@ def test_of_this_machines_processor_it_is_known_whether_it_multiplies_bfloat16(
 
     elsewhere = activations()
     request.getfixturevalue("own_workers")
-    assert (activations() < elsewhere) == tiles
+    assert (activations() < elsewhere) == amx
 
 
 @pytest.mark.usefixtures("own_workers")

@@ -116,6 +116,22 @@ def test_one_call_gives_the_bits_of_its_products(
     assert all(torch.equal(*pair) for pair in zip(together, one_by_one, strict=True))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_many_rows_against_float64(threads: int) -> None:
+    """Threads then share rows, not columns."""
+    x, layers = random(410, 70), group(70, [(90, 16), (45, 3)])
+    upstream = [random(410, len(layer.weight), seed=7) for layer in layers]
+    expected = exactly(x, layers, upstream)
+    terms = exactly(x.abs(), [absolute(layer) for layer in layers], [each.abs() for each in upstream])
+    with torch_threads(threads):
+        found, downs = lora_bf16.forward(x, layers)
+        of_x, of_a, of_b = lora_bf16.gradients(x, layers, downs, upstream, of_input=True)
+    assert of_x is not None
+    for ours, theirs, sizes_of in zip((*found, of_x, *of_a, *of_b), expected, terms, strict=True):
+        assert ((ours.double() - theirs).abs() <= 0.05 * sizes_of).all()
+        near(ours, theirs, sizes_of)
+
+
 def test_an_adapter_of_zeros_changes_no_bit(way: None) -> None:
     x, (layer,) = random(40, 64), group(64, [(48, 16)], bias=True)
     zero = Adapted(layer.weight, layer.bias, layer.a, torch.zeros(48, 16), 2.0)

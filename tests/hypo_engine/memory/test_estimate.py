@@ -18,7 +18,7 @@ from hypo_engine.forward.four_bit import is_four_bit
 from hypo_engine.forward.grouped_lora import GroupedLora
 from hypo_engine.memory.estimate import GIB, Coefficients, PairLength, estimate_memory, format_bytes, heaviest
 from hypo_engine.memory.knobs import helpful_knobs, refusal
-from hypo_engine.memory.machine import available_bytes, has_tiles, whole_memory
+from hypo_engine.memory.machine import available_bytes, has_amx, whole_memory
 from hypo_engine.memory.shape import ModelShape, read_shape
 from hypo_engine.models.adapters import attach_lora
 from hypo_engine.models.load import load_model
@@ -374,9 +374,9 @@ def test_a_processor_says_whether_it_multiplies_bfloat16(tmp_path: Path) -> None
         ("", False),
     ):
         said.write_text(f"processor\t: 0\nmodel name\t: avx512_bf16 amx_bf16\nflags\t\t: {flags}\n")
-        assert has_tiles(said) == has
-    assert not has_tiles(tmp_path / "none")
-    assert has_tiles() or not is_fast()
+        assert has_amx(said) == has
+    assert not has_amx(tmp_path / "none")
+    assert has_amx() or not is_fast()
 
 
 SAVING = [*((name, False) for name in ARCHITECTURES), ("llama", True), ("qwen2", True)]
@@ -417,7 +417,7 @@ def test_so_is_what_is_said_of_bfloat16_on_a_cpu(tmp_path: Path, change: dict[st
     )
     policy = load_policy(config, str(folder), pad_id=0, device=torch.device("cpu"))
     saved = saved_by(policy.encode, policy.model)
-    assert said_of(folder, config, tiles=is_fast()) == pytest.approx(saved, rel=0.15)
+    assert said_of(folder, config, amx=is_fast()) == pytest.approx(saved, rel=0.15)
     assert said_of(folder, config) >= 0.85 * saved
 
 

@@ -264,13 +264,11 @@ def test_twins_share_the_cached_reference(run: Any, config: MakeConfig) -> None:
     assert twin.values[0] == first.values[0]
 
 
-@pytest.mark.parametrize("others_targets", ["q_proj,v_proj", "gate_proj,up_proj,down_proj"])
-def test_a_run_that_adapts_other_layers_begins_at_its_own_reference(
-    run: Any, config: MakeConfig, others_targets: str
-) -> None:
-    """Where LoRA adapts all of a feed-forward module, bfloat16 rounds more, in policy and reference."""
+def test_a_run_that_adapts_other_layers_begins_at_its_own_reference(run: Any, config: MakeConfig) -> None:
+    """With AMX bfloat16 rounds more where LoRA adapts all of a feed-forward module, in both of them."""
     run(config(precision="bfloat16"), name="one")
-    _, other = run(config(precision="bfloat16", lora_target_modules=others_targets), name="other")
+    _, other = run(config(precision="bfloat16", lora_target_modules="q_proj,v_proj"), name="other")
+    assert any("reference log-probabilities" in phase for _, _, phase in other.phases)
     assert other.values[0]["eval_rewards/margins"] == 0.0
     assert other.values[1]["rewards/margins"] == 0.0
 
